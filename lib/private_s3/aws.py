@@ -1,0 +1,156 @@
+"""Speaks to AWS: the session, the clients, whole listings, and errors in three lines."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+
+from private_s3.errors import AwsRefused, BadInput
+from private_s3.parameters import Parameters
+from private_s3.tables import table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_ssm import SSMClient
+
+CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10, read_timeout=30
+)
+Seen = TypeVar("Seen")
+SIGN_IN = "sign in to the account (for example `aws sso login`), then run this again"
+
+
+class Account:
+    """The AWS account and Region of a change, as the operator's credentials see it.
+
+    `calls` counts the calls made through the clients, by operation.
+    """
+
+    def __init__(self, session: boto3.Session, account_id: str, arn: str) -> None:
+        self.session, self.id, self.arn = session, account_id, arn
+        self.region: str = session.region_name
+        self.calls: Counter[str] = Counter()
+        for event in ("after-call", "after-call-error"):
+            session.events.register(event, self._count)
+
+    def _count(self, event_name: str, **_: Any) -> None:
+        self.calls[event_name.rsplit(".", 1)[1]] += 1
+
+    @cached_property
+    def ec2(self) -> EC2Client:
+        return self.session.client("ec2", config=CONFIG)
+
+    @cached_property
+    def s3(self) -> S3Client:
+        return self.session.client("s3", config=CONFIG)
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        return self.session.client("ssm", config=CONFIG)
+
+    def table(self) -> pd.DataFrame:
+        """Account, caller and Region, one row each."""
+
+        rows = {"account": self.id, "caller": self.arn, "region": self.region}
+        return table(rows.items(), ["bound to", "value"])
+
+
+def connect(parameters: Parameters) -> Account:
+    """The account that the parameters expect; raises AwsRefused or BadInput for any other.
+
+    Asks sts:GetCallerIdentity, which needs no permission, before anything else.
+    """
+    attempted = f"bind to account {parameters.expected_account} in {parameters.region}"
+    with attempt(attempted, SIGN_IN):
+        session = boto3.Session(
+            profile_name=parameters.profile or None, region_name=parameters.region
+        )
+        if parameters.role_arn:
+            session = _assume(session, parameters)
+        caller = session.client("sts", config=CONFIG).get_caller_identity()
+    if caller["Account"] != parameters.expected_account:
+        raise BadInput(
+            f"Could not {attempted}.",
+            f"The credentials are of account {caller['Account']} ({caller['Arn']}).",
+            "use credentials of the expected account, or correct expected_account",
+        )
+    account = Account(session, caller["Account"], caller["Arn"])
+    account.calls["GetCallerIdentity"] += 1
+    return account
+
+
+def _assume(session: boto3.Session, parameters: Parameters) -> boto3.Session:
+    credentials = session.client("sts", config=CONFIG).assume_role(
+        RoleArn=parameters.role_arn, RoleSessionName=parameters.change_id
+    )["Credentials"]
+    return boto3.Session(
+        aws_access_key_id=credentials["AccessKeyId"],
+        aws_secret_access_key=credentials["SecretAccessKey"],
+        aws_session_token=credentials["SessionToken"],
+        region_name=parameters.region,
+    )
+
+
+@contextmanager
+def attempt(attempted: str, remedy: str) -> Iterator[None]:
+    """Whatever AWS or the way to it answers becomes AwsRefused, with `remedy` as the next step."""
+    try:
+        yield
+    except ClientError as error:
+        code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
+        raise AwsRefused(
+            f"Could not {attempted}.", f"AWS answered {code}: {message}", remedy, code
+        ) from error
+    except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
+        raise AwsRefused(f"Could not {attempted}.", f"No credentials: {error}", SIGN_IN) from error
+    except BotoCoreError as error:
+        raise AwsRefused(
+            f"Could not {attempted}.",
+            f"AWS could not be reached: {error}",
+            "check the network and AWS_ENDPOINT_URL, then run this again",
+        ) from error
+
+
+def pages(client: Any, operation: str, key: str, **request: Any) -> list[Any]:
+    """Every item of a paged listing; a page without `key` is an error, not an empty page."""
+    return [
+        item for page in client.get_paginator(operation).paginate(**request) for item in page[key]
+    ]
+
+
+def wait(
+    what: str, read: Callable[[], Seen], done: Callable[[Seen], bool], limit: float = 60
+) -> Seen:
+    """What `read` returns once it is `done`; raises AwsRefused with the last seen after `limit` s.
+
+    AWS shows a write only after a while, and has no waiter for these.
+    """
+    pause, end = 0.1, time.monotonic() + limit
+    while True:
+        seen = read()
+        if done(seen):
+            return seen
+        if time.monotonic() > end:
+            raise AwsRefused(
+                f"Waited {limit:.0f} s for {what}.",
+                f"Last seen: {seen}",
+                "run the step again: what is already done will be found and not be done twice",
+            )
+        time.sleep(pause)
+        pause = min(pause * 2, 2.0)

@@ -1,0 +1,205 @@
+"""Reads the bucket, plans its policy, and puts it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from private_s3 import aws, endpoint, statements
+from private_s3.errors import AwsRefused, BadInput, PlanChanged
+from private_s3.network import Network
+from private_s3.parameters import Parameters
+from private_s3.plan import NEW_ENDPOINT, Change, Plan, State
+from private_s3.record import Check, Record
+from private_s3.tables import table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATEMENT_COLUMNS = ("sid", "effect", "principal", "action", "condition")
+# The resources of a plan that are made here.
+PARTS = ("bucket/",)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One reading of the bucket: its name and its policy, the text exactly as S3 gives it."""
+
+    name: str
+    policy: str | None
+
+
+def read(account: aws.Account, parameters: Parameters) -> Bucket:
+    """One reading of the bucket; raises BadInput unless it is in the change's Region.
+
+    A gateway endpoint serves the buckets of its own Region only (AWS PrivateLink Guide, "Gateway
+    endpoints"). GetBucketLocation answers also to those who may not see the data.
+    """
+    bucket = parameters.bucket
+    attempted = f"read the bucket {bucket}"
+    owned = {"Bucket": bucket, "ExpectedBucketOwner": account.id}
+    try:
+        with aws.attempt(attempted, "grant s3:GetBucketLocation on it to the caller"):
+            location = account.s3.get_bucket_location(**owned)["LocationConstraint"]
+    except AwsRefused as error:
+        if error.code == "NoSuchBucket":
+            raise BadInput(error.attempted, error.answer, "correct bucket") from error
+        raise
+    # Amazon S3 API Reference, GetBucketLocation: null is us-east-1, EU is eu-west-1.
+    region = {None: "us-east-1", "EU": "eu-west-1"}.get(location, location)
+    if region != account.region:
+        raise BadInput(
+            f"Could not plan a gateway endpoint in {account.region} for {bucket}.",
+            f"The bucket is in {region}; a gateway endpoint serves its own Region only.",
+            "correct bucket or region, or use a copy of the bucket in this Region",
+        )
+    return Bucket(bucket, read_policy(account, bucket))
+
+
+def read_policy(account: aws.Account, bucket: str) -> str | None:
+    """The bucket policy as S3 gives it, or None if there is none."""
+    try:
+        with aws.attempt(f"read the policy of {bucket}", "grant s3:GetBucketPolicy on it"):
+            answer = account.s3.get_bucket_policy(Bucket=bucket, ExpectedBucketOwner=account.id)
+    except AwsRefused as error:
+        if error.code == "NoSuchBucketPolicy":
+            return None
+        raise
+    return answer["Policy"]
+
+
+def state(bucket: Bucket, network: Network, parameters: Parameters) -> State:
+    """What the bucket holds of what the plan may change."""
+    text = bucket.policy and endpoint.symbolic(bucket.policy, network, parameters)
+    return {(f"bucket/{bucket.name}", "policy"): text}
+
+
+def wanted(bucket: Bucket, network: Network, parameters: Parameters, endpoints: State) -> State:
+    """What it shall hold: the policy with our statements merged in, by level of `restrict_to`.
+
+    `endpoints` is what `endpoint.wanted` says, since the endpoint may yet have to be made.
+    """
+    ours = []
+    if parameters.restrict_to == "endpoint":
+        ids = {str(v) for (_, field), v in endpoints.items() if field == endpoint.S3_ROUTE}
+        ours = [
+            statements.outside_endpoint(
+                bucket.name,
+                sorted(ids),
+                parameters.break_glass_role,
+                allow_services=parameters.allow_services,
+            )
+        ]
+    key = (f"bucket/{bucket.name}", "policy")
+    return {key: statements.merge(state(bucket, network, parameters)[key], ours)}
+
+
+def apply(
+    account: aws.Account, network: Network, plan: Plan, finished: frozenset[Change], record: Record
+) -> None:
+    """Puts the planned policy, and waits until it is read back."""
+    for change in plan.changes:
+        if change.resource.startswith(PARTS) and change not in finished:
+            text = change.after and endpoint.resolved(change.after, network, plan.change_id)
+            if text and NEW_ENDPOINT in text:
+                raise PlanChanged(
+                    f"Could not apply the bucket policy of plan {plan.digest}.",
+                    f"The endpoint that it names is not in {network.vpc_id}. Nothing was written.",
+                    "apply 20_create_gateway_endpoint first",
+                )
+            _put(account, change.resource.removeprefix("bucket/"), text, record)
+
+
+def _put(account: aws.Account, bucket: str, text: str | None, record: Record) -> None:
+    s3, owned = account.s3, {"Bucket": bucket, "ExpectedBucketOwner": account.id}
+    remedy = "look at the policy in the plan, and at the bucket's Block Public Access"
+    if text is None:
+        with record.write("DeleteBucketPolicy", owned, remedy) as outcome:
+            outcome.answered(s3.delete_bucket_policy(**owned))
+    else:
+        with record.write("PutBucketPolicy", {**owned, "Policy": text}, remedy) as outcome:
+            outcome.answered(
+                s3.put_bucket_policy(Bucket=bucket, Policy=text, ExpectedBucketOwner=account.id)
+            )
+    aws.wait(
+        f"the policy of {bucket}",
+        lambda: read_policy(account, bucket),
+        lambda seen: statements.same(seen, text) if seen and text else seen == text,
+    )
+
+
+def statements_frame(policy: str | None) -> pd.DataFrame:
+    """One row per statement of a policy."""
+    return table(map(_row, _statements(policy).values()), STATEMENT_COLUMNS)
+
+
+def difference(before: str | None, after: str | None) -> pd.DataFrame:
+    """The statements of two policies: + is new, - is gone, an empty mark is kept."""
+    old, new = _statements(before), _statements(after)
+    rows = [("" if key in new else "-", *_row(old[key])) for key in old]
+    rows += [("+", *_row(new[key])) for key in new if key not in old]
+    return table(rows, ("", *STATEMENT_COLUMNS))
+
+
+def kept(before: str | None, after: str | None) -> Check:
+    """Whether every statement of somebody else is still there, in its order."""
+    theirs = [k for k, s in _statements(before).items() if s.get("Sid") not in statements.OURS]
+    now = [key for key in _statements(after) if key in theirs]
+    return Check.of(
+        "no statement of anybody else changed",
+        now == theirs,
+        f"{len(now)} of {len(theirs)} kept in their order",
+    )
+
+
+def observe(account: aws.Account, parameters: Parameters) -> list[Check]:
+    """What the operator's own seat, outside the VPC, may do with the bucket now.
+
+    With `restrict_to: endpoint` the bucket policy must deny the data. A refusal for any other
+    reason proves nothing of the policy, so it is UNCERTAIN.
+    """
+    request: dict[str, Any] = {"Bucket": parameters.bucket, "ExpectedBucketOwner": account.id}
+    answer = "the listing was answered"
+    try:
+        with aws.attempt(f"list {parameters.bucket} from outside", "-"):
+            account.s3.list_objects_v2(**request, MaxKeys=1)
+    except AwsRefused as error:
+        if error.code != "AccessDenied":
+            raise
+        answer = error.answer
+    name, denied = "data denied from outside", answer.startswith("AWS answered AccessDenied")
+    if not parameters.applying or parameters.restrict_to == "none":
+        data = Check(name, "SKIPPED", answer)
+    elif denied and "explicit deny in a resource-based policy" not in answer:
+        data = Check(name, "UNCERTAIN", answer)
+    else:
+        data = Check.of(name, denied, answer)
+    return [data, _administration(account, parameters)]
+
+
+def _administration(account: aws.Account, parameters: Parameters) -> Check:
+    name = "policy still within the operator's reach"
+    try:
+        read_policy(account, parameters.bucket)
+    except AwsRefused as error:
+        return Check(name, "FAIL", error.answer)
+    return Check(name, "PASS", "GetBucketPolicy was answered")
+
+
+def _statements(policy: str | None) -> dict[str, statements.Statement]:
+    document = statements.parse(policy) if policy else {"Statement": []}
+    return {
+        statements.canonical({"Statement": [statement]}): statement
+        for statement in statements.as_list(document["Statement"])
+    }
+
+
+def _row(statement: statements.Statement) -> tuple[str, ...]:
+    cells = (
+        statement.get("Principal", statement.get("NotPrincipal")),
+        statement.get("Action", statement.get("NotAction")),
+        statement.get("Condition", "-"),
+    )
+    texts = (c if isinstance(c, str) else json.dumps(c) for c in cells)
+    return (statement.get("Sid", "-"), statement["Effect"], *texts)

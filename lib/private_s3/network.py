@@ -1,0 +1,317 @@
+"""Reads the instances and the VPC, and says where each subnet's S3 traffic goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from private_s3 import aws
+from private_s3.errors import AwsRefused, BadInput
+from private_s3.parameters import Parameters
+from private_s3.record import Check
+from private_s3.tables import table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import (
+        InstanceTypeDef,
+        RouteTableTypeDef,
+        RouteTypeDef,
+        SubnetTypeDef,
+        VpcEndpointTypeDef,
+    )
+
+INSTANCE_COLUMNS = ("instance", "id", "state", "address", "subnet", "vpc", "role")
+SUBNET_COLUMNS = ("subnet", "id", "route_table", "association", "s3_goes_to", "instances")
+NOWHERE = "nowhere"
+DESTINATIONS = ("DestinationPrefixListId", "DestinationCidrBlock", "DestinationIpv6CidrBlock")
+TARGETS = (
+    "GatewayId",
+    "NatGatewayId",
+    "TransitGatewayId",
+    "VpcPeeringConnectionId",
+    "EgressOnlyInternetGatewayId",
+    "NetworkInterfaceId",
+    "InstanceId",
+    "LocalGatewayId",
+    "CarrierGatewayId",
+    "CoreNetworkArn",
+)
+
+
+class Route(NamedTuple):
+    """One route of a route table; two readings are compared as sets of these."""
+
+    route_table: str
+    destination: str
+    target: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Network:
+    """One reading of a VPC: what AWS answered, and the instances the change is for."""
+
+    vpc_id: str
+    service_name: str
+    prefix_list_id: str
+    instances: list[InstanceTypeDef]
+    subnets: list[SubnetTypeDef]
+    route_tables: list[RouteTableTypeDef]
+    endpoints: list[VpcEndpointTypeDef]
+
+    def route_table_of(self, subnet_id: str) -> RouteTableTypeDef:
+        """The subnet's effective route table: the associated one, else the VPC's main table.
+
+        Source: Amazon VPC User Guide, "Subnet route tables".
+        """
+        main = None
+        for route_table in self.route_tables:
+            for association in route_table["Associations"]:
+                if association.get("SubnetId") == subnet_id:
+                    return route_table
+                if association.get("Main"):
+                    main = route_table
+        assert main is not None, f"{self.vpc_id} has no main route table"
+        return main
+
+    @property
+    def target_tables(self) -> list[str]:
+        """Ids of the route tables that the instances' traffic follows, sorted."""
+        return sorted({self.route_table_of(i["SubnetId"])["RouteTableId"] for i in self.instances})
+
+    def s3_goes_to(self, route_table: RouteTableTypeDef) -> str:
+        """Target that the table has for S3: a gateway endpoint, a way out, or `nowhere`."""
+        by_destination = {
+            _first(route, DESTINATIONS): _first(route, TARGETS)
+            for route in route_table["Routes"]
+            if route.get("State") == "active"
+        }
+        return by_destination.get(self.prefix_list_id) or by_destination.get("0.0.0.0/0", NOWHERE)
+
+    def predicted(self, s3_routes: Mapping[str, str]) -> Network:
+        """This reading as it will be with these S3 routes: route table id to endpoint id."""
+        tables: list[RouteTableTypeDef] = [
+            {
+                **table,
+                "Routes": [*table["Routes"], self._s3_route(s3_routes[table["RouteTableId"]])],
+            }
+            if table["RouteTableId"] in s3_routes
+            else table
+            for table in self.route_tables
+        ]
+        return replace(self, route_tables=tables)
+
+    def _s3_route(self, endpoint_id: str) -> RouteTypeDef:
+        return {
+            "DestinationPrefixListId": self.prefix_list_id,
+            "GatewayId": endpoint_id,
+            "State": "active",
+        }
+
+    def routes(self) -> list[Route]:
+        """Every route of every route table of the VPC, sorted."""
+        return sorted(
+            Route(
+                table["RouteTableId"],
+                _first(route, DESTINATIONS),
+                _first(route, TARGETS),
+                route.get("State", ""),
+            )
+            for table in self.route_tables
+            for route in table["Routes"]
+        )
+
+
+def find_instances(ec2: EC2Client, parameters: Parameters) -> list[InstanceTypeDef]:
+    """The instances of the change, by id or name; raises BadInput unless all are in one VPC."""
+    wanted = ", ".join(parameters.instance_ids) or f"the name {parameters.instance_name}"
+    attempted = f"find the instances {wanted} in {parameters.region}"
+    if parameters.instance_ids:
+        request: dict[str, Any] = {"InstanceIds": parameters.instance_ids}
+    else:
+        states = ["pending", "running", "stopping", "stopped"]
+        request = {
+            "Filters": [
+                {"Name": "tag:Name", "Values": [parameters.instance_name]},
+                {"Name": "instance-state-name", "Values": states},
+            ]
+        }
+    try:
+        with aws.attempt(attempted, "grant ec2:DescribeInstances to the caller"):
+            reservations = aws.pages(ec2, "describe_instances", "Reservations", **request)
+    except AwsRefused as error:
+        if error.code.startswith("InvalidInstanceID"):
+            raise BadInput(error.attempted, error.answer, "correct instance_ids") from error
+        raise
+    found = sorted((i for r in reservations for i in r["Instances"]), key=lambda i: i["InstanceId"])
+    _require_one_vpc(attempted, found, parameters)
+    return found
+
+
+def _require_one_vpc(attempted: str, found: list[InstanceTypeDef], parameters: Parameters) -> None:
+    vpcs = {instance["InstanceId"]: instance.get("VpcId", "no VPC") for instance in found}
+    if not found or "no VPC" in vpcs.values():
+        raise BadInput(
+            f"Could not {attempted}.",
+            f"Found {vpcs or 'none'}.",
+            "correct instance_name or instance_ids: a terminated instance has no VPC",
+        )
+    if len(set(vpcs.values())) > 1 or parameters.vpc_id not in ("", *vpcs.values()):
+        raise BadInput(
+            f"Could not {attempted}.",
+            f"They must be in one VPC ({parameters.vpc_id or 'any'}), but are in {vpcs}.",
+            "make one change for each VPC, or correct vpc_id",
+        )
+
+
+def read(ec2: EC2Client, instances: list[InstanceTypeDef], region: str) -> Network:
+    """One reading of the instances' VPC: subnets, route tables, S3 gateway endpoints.
+
+    Four calls, whatever else the account holds.
+    """
+    vpc_id, service_name = instances[0]["VpcId"], f"com.amazonaws.{region}.s3"
+    in_vpc = {"Name": "vpc-id", "Values": [vpc_id]}
+    with aws.attempt(
+        f"read the network of {vpc_id} in {region}", "grant ec2:Describe* to the caller"
+    ):
+        lists = aws.pages(
+            ec2,
+            "describe_prefix_lists",
+            "PrefixLists",
+            Filters=[{"Name": "prefix-list-name", "Values": [service_name]}],
+        )
+        subnets = aws.pages(ec2, "describe_subnets", "Subnets", Filters=[in_vpc])
+        tables = aws.pages(ec2, "describe_route_tables", "RouteTables", Filters=[in_vpc])
+        endpoints = aws.pages(
+            ec2,
+            "describe_vpc_endpoints",
+            "VpcEndpoints",
+            Filters=[in_vpc, {"Name": "service-name", "Values": [service_name]}],
+        )
+    return Network(
+        vpc_id=vpc_id,
+        service_name=service_name,
+        prefix_list_id=lists[0]["PrefixListId"],
+        instances=instances,
+        subnets=sorted(subnets, key=lambda item: (name(item), item["SubnetId"])),
+        route_tables=sorted(tables, key=lambda item: (name(item), item["RouteTableId"])),
+        # The state's case varies between answers and documents of AWS; hence lower().
+        endpoints=[
+            endpoint
+            for endpoint in sorted(endpoints, key=lambda item: item["VpcEndpointId"])
+            if endpoint["VpcEndpointType"] == "Gateway"
+            and endpoint["State"].lower() not in ("deleting", "deleted")
+        ],
+    )
+
+
+def name(item: Mapping[str, object]) -> str:
+    """The Name tag of what AWS described, or the empty string."""
+    return tags(item).get("Name", "")
+
+
+def tags(item: Mapping[str, object]) -> dict[str, str]:
+    """The tags of what AWS described."""
+    found = item.get("Tags", [])
+    assert isinstance(found, list)
+    return {tag["Key"]: tag["Value"] for tag in found}
+
+
+def instances_frame(instances: list[InstanceTypeDef]) -> pd.DataFrame:
+    """One row per instance of the change."""
+    rows = [
+        (
+            name(instance),
+            instance["InstanceId"],
+            instance["State"]["Name"],
+            instance.get("PrivateIpAddress", ""),
+            instance.get("SubnetId", ""),
+            instance.get("VpcId", ""),
+            instance.get("IamInstanceProfile", {}).get("Arn", "no role").rsplit("/", 1)[-1],
+        )
+        for instance in instances
+    ]
+    return table(rows, INSTANCE_COLUMNS)
+
+
+def subnets_frame(network: Network) -> pd.DataFrame:
+    """One row per subnet: its effective route table and where that sends S3 traffic."""
+    rows = []
+    for subnet in network.subnets:
+        route_table = network.route_table_of(subnet["SubnetId"])
+        associations = route_table["Associations"]
+        explicit = any(a.get("SubnetId") == subnet["SubnetId"] for a in associations)
+        inside = [name(i) for i in network.instances if i["SubnetId"] == subnet["SubnetId"]]
+        rows.append(
+            (
+                name(subnet),
+                subnet["SubnetId"],
+                label(route_table),
+                "explicit" if explicit else "main table",
+                network.s3_goes_to(route_table),
+                ", ".join(inside),
+            )
+        )
+    return table(rows, SUBNET_COLUMNS)
+
+
+def sharing_sentence(network: Network) -> str:
+    """Which subnets share the instances' route tables, and so will share the endpoint."""
+    sentences = []
+    for table_id in network.target_tables:
+        subnets = [
+            name(subnet) or subnet["SubnetId"]
+            for subnet in network.subnets
+            if network.route_table_of(subnet["SubnetId"])["RouteTableId"] == table_id
+        ]
+        route_table = next(t for t in network.route_tables if t["RouteTableId"] == table_id)
+        sentences.append(f"{label(route_table)} serves {', '.join(subnets)}.")
+    return "\n".join(sentences)
+
+
+def checks(network: Network) -> list[Check]:
+    """Whether each instance runs, in a subnet that has no internet gateway."""
+    running = {instance["InstanceId"]: instance["State"]["Name"] for instance in network.instances}
+    gateways = [
+        route
+        for route in network.routes()
+        if route.route_table in network.target_tables and route.target.startswith("igw-")
+    ]
+    return [
+        Check.of(
+            "every instance is running",
+            set(running.values()) == {"running"},
+            ", ".join(f"{key} is {value}" for key, value in running.items()),
+        ),
+        Check.of(
+            "no internet gateway on their route tables",
+            not gateways,
+            "; ".join(f"{r.destination} to {r.target} in {r.route_table}" for r in gateways)
+            or ", ".join(network.target_tables),
+        ),
+    ]
+
+
+def label(route_table: RouteTableTypeDef) -> str:
+    """Name and id of a route table, for people."""
+    return f"{name(route_table)} {route_table['RouteTableId']}".strip()
+
+
+def difference(before: list[Route], after: list[Route]) -> pd.DataFrame:
+    """Only the changed routes, one row each, marked + or -."""
+    rows = [("+", *route) for route in sorted(set(after) - set(before))]
+    rows += [("-", *route) for route in sorted(set(before) - set(after))]
+    return table(rows, ["", *Route._fields])
+
+
+def difference_sentence(before: list[Route], after: list[Route]) -> str:
+    """The counts of a comparison, as a sentence."""
+    old, new = set(before), set(after)
+    return f"{len(new - old)} added, {len(old - new)} removed, {len(old & new)} unchanged."
+
+
+def _first(route: RouteTypeDef, keys: tuple[str, ...]) -> str:
+    return next((str(route[key]) for key in keys if route.get(key)), "unknown")  # type: ignore[literal-required]

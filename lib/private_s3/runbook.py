@@ -1,0 +1,133 @@
+"""Runs the notebooks of a runbook headless, one pass over all of them, with papermill."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from private_s3 import errors
+from private_s3.errors import BadInput, CheckFailed, RunbookError
+from private_s3.parameters import Parameters
+from private_s3.plan import Plan
+from private_s3.record import change_folder, pass_name, project_directory
+
+
+@dataclass(frozen=True)
+class Step:
+    """One executed notebook: where it is, what it cost, and the error that ended it, if any."""
+
+    name: str
+    notebook: Path
+    seconds: float
+    aws_calls: int
+    error: RunbookError | None = None
+
+
+@dataclass(frozen=True)
+class Runbook:
+    """Which notebooks, in which order."""
+
+    title: str
+    notebooks: tuple[Path, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> Runbook:
+        """The runbook of a YAML file; raises BadInput if a notebook of it is not there."""
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            names = content["notebooks"]
+            folder = project_directory() / "notebooks"
+            notebooks = tuple(folder / f"{name}.ipynb" for name in names)
+            missing = [str(notebook) for notebook in notebooks if not notebook.is_file()]
+            if missing:
+                raise FileNotFoundError(f"no such notebook: {', '.join(missing)}")
+            return cls(content["title"], notebooks)
+        except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+            raise BadInput(
+                f"Could not read the runbook {path}.",
+                " ".join(str(error).split()),
+                "run this in the folder of the project, with one of its runbooks/*.yaml",
+            ) from error
+
+    def run(self, parameters: Parameters) -> Iterator[Step]:
+        """Executes the notebooks one after the other, and ends after the first that fails."""
+        for notebook in self.notebooks:
+            step = _execute(notebook, parameters)
+            yield step
+            if step.error:
+                return
+
+
+def shown_plan(parameters: Parameters) -> Plan:
+    """The plan that the plan pass has shown last."""
+    folder = change_folder(parameters)
+    facts = json.loads((folder / "facts/plan/20_create_gateway_endpoint.json").read_text("utf-8"))
+    kept = json.loads((folder / "plans" / f"{facts['plan']}.json").read_text("utf-8"))
+    return Plan.from_json(kept["plan"])
+
+
+def _execute(notebook: Path, parameters: Parameters) -> Step:
+    # Imported here: papermill takes over a second to import.
+    import papermill
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from traitlets.config import Config
+
+    output = _unused(change_folder(parameters) / pass_name(parameters) / notebook.name)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    started, error = time.monotonic(), None
+    try:
+        papermill.execute_notebook(
+            notebook,
+            output,
+            parameters.model_dump(),
+            kernel_name="python3",
+            progress_bar=False,
+            autosave_cell_every=5,
+            # No other user of this machine can read or drive the kernel.
+            config=Config({"KernelManager": {"transport": "ipc"}}),
+        )
+    except papermill.PapermillExecutionError as raised:
+        error = _runbook_error(raised.ename, raised.evalue, output)
+    except (DeadKernelError, CellTimeoutError) as raised:
+        error = _runbook_error(type(raised).__name__, str(raised), output)
+    return Step(
+        notebook.stem,
+        output,
+        time.monotonic() - started,
+        _aws_calls(parameters, notebook.stem),
+        error,
+    )
+
+
+def _runbook_error(name: str, value: str, output: Path) -> RunbookError:
+    """The error that a notebook ended with; one that is not ours is shown as what it is."""
+    lines = value.split("\n")
+    kind = getattr(errors, name, None)
+    if isinstance(kind, type) and issubclass(kind, RunbookError) and len(lines) == 3:
+        return kind(lines[0], lines[1], lines[2].removeprefix("Next: "))
+    return CheckFailed(
+        f"Could not run {output.stem} to its end.",
+        f"{name}: {lines[0]}",
+        f"read the traceback in {output}; this is a defect of the runbook",
+    )
+
+
+def _aws_calls(parameters: Parameters, step: str) -> int:
+    path = change_folder(parameters) / "facts" / pass_name(parameters) / f"{step}.json"
+    facts: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return sum(facts.get("aws_calls", {}).values())
+
+
+def _unused(path: Path) -> Path:
+    """The path, or the next numbered one beside it: no evidence of an earlier run is lost."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free

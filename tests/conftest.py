@@ -1,0 +1,98 @@
+"""The world that tests drive the real notebooks in: an emulated account, and who acts on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import rehearsal
+from private_s3 import aws, change
+from private_s3.cli import main
+from private_s3.parameters import Parameters
+from private_s3.record import Record, change_folder, pass_name
+from private_s3.runbook import Runbook, Step
+
+PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def account() -> Iterator[rehearsal.Account]:
+    """A rehearsal account as it is at its start."""
+    with rehearsal.start() as started:
+        yield started
+
+
+@dataclass(frozen=True)
+class World:
+    """An account, a change folder, and the operator who works with both."""
+
+    account: rehearsal.Account
+    folder: Path
+    values: dict[str, Any]
+
+    def parameters(self, **changes: Any) -> Parameters:
+        path = PROJECT / "params/rehearsal.yaml"
+        return Parameters.load(path, {"changes_dir": str(self.folder), **self.values, **changes})
+
+    def plan(self, **changes: Any) -> str:
+        """Plans by the library, as notebook 20 does, and gives the digest."""
+        return self._planned(self.parameters(**changes)).plan.digest
+
+    def apply(self, digest: str = "", **changes: Any) -> str:
+        """Plans, approves and applies by the library, as notebooks 20 and 40 do."""
+        digest = digest or self.plan(**changes)
+        parameters = self.parameters(**changes, approved_plan=digest)
+        self._planned(parameters).apply_endpoint()
+        self._planned(parameters).apply_bucket_policy()
+        return digest
+
+    def _planned(self, parameters: Parameters) -> change.Planned:
+        bound = aws.connect(parameters)
+        reading = change.read(bound, parameters)
+        return change.planned(bound, Record(parameters, "test"), reading)
+
+    def notebook(self, step: str, digest: str = "", **changes: Any) -> Step:
+        """Runs one real notebook with papermill."""
+        parameters = self.parameters(**changes, approved_plan=digest)
+        (result,) = Runbook("one step", (PROJECT / f"notebooks/{step}.ipynb",)).run(parameters)
+        return result
+
+    def observed(self, digest: str = "") -> dict[str, tuple[str, str]]:
+        """What notebook 50 saw, by probe: outcome and detail."""
+        parameters = self.parameters(approved_plan=digest)
+        path = change_folder(parameters) / "facts" / pass_name(parameters)
+        facts = json.loads((path / "50_check_from_instance.json").read_text())
+        return {one["probe"]: (one["outcome"], one["detail"]) for one in facts["observations"]}
+
+    def cli(self, *arguments: str) -> Result:
+        """Runs the real command line."""
+        return CliRunner().invoke(main, [*arguments, "-p", f"changes_dir={self.folder}"])
+
+    def client(self, service: str, who: str = "root") -> Any:
+        """A client of somebody who is not the operator."""
+        return self.account.session(who).client(service)
+
+    def writes(self) -> list[str]:
+        """The operations by which the operator has changed the account."""
+        calls = self.account.calls()
+        return [call["operation"] for call in calls if call["write"] and call["who"] == "operator"]
+
+    def id(self, name: str) -> str:
+        """The id of something in the account by its Name tag."""
+        return self.account.ids[name]
+
+
+@pytest.fixture
+def world(account: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A rehearsal account at its start, with the operator's environment."""
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    for name, value in account.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(PROJECT)
+    return World(account, tmp_path / "changes", {})
