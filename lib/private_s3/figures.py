@@ -71,7 +71,7 @@ def reach(before: pd.DataFrame, after: pd.DataFrame) -> Figure:
 
     The frames are those of `network.subnets_frame`.
     """
-    panels = {"": after} if before.equals(after) else {"before": before, "after": after}
+    panels = {"": after} if _rows(before) == _rows(after) else {"before": before, "after": after}
     width = 2 * MARGIN + len(panels) * (PANEL + GAP) - GAP
     title = wrap(finding(before, after), int(9.6 * width), break_on_hyphens=False)
     top = MARGIN + 0.22 * len(title) + (0.5 if len(panels) > 1 else 0.2)
@@ -111,16 +111,16 @@ def finding(before: pd.DataFrame, after: pd.DataFrame) -> str:
 
 def alt_text(before: pd.DataFrame, after: pd.DataFrame) -> str:
     """All that the picture says, for those who cannot see it."""
-    if before.equals(after):
+    if _rows(before) == _rows(after):
         return f"{finding(before, after)}. {_words(after)}"
     return f"{finding(before, after)}. Before: {_words(before)} After: {_words(after)}"
 
 
-def show(figure: Figure, alt: str) -> None:
-    """Displays the figure with its alternative text, in its own size and sharpness."""
-    png = io.BytesIO()
+def show(before: pd.DataFrame, after: pd.DataFrame) -> None:
+    """Displays the picture with its alternative text, in its own size and sharpness."""
+    figure, png = reach(before, after), io.BytesIO()
     figure.savefig(png, format="png")
-    width = round(figure.get_figwidth() * SHOWN_DPI)
+    width, alt = round(figure.get_figwidth() * SHOWN_DPI), alt_text(before, after)
     display(Image(png.getvalue(), format="png", width=width, alt=alt))  # type: ignore[no-untyped-call]
 
 
@@ -212,13 +212,13 @@ def _box(axes: Axes, x: float, box: Box, *, new: bool) -> None:
     look = ("white", "--") if box.name == NOWHERE else (FILL, "-")
     corner = "round,pad=0,rounding_size=0.05"
     patch = FancyBboxPatch((x, y), box.column[1], box.height, corner, fc=look[0], ls=look[1])
-    patch.set(edgecolor=edge, linewidth=weight, gid=box.rest[0])
+    patch.set(edgecolor=edge, linewidth=weight)
     axes.add_patch(patch)
     for text, bold, size in box.lines:
         y += LINE
         axes.text(x + 0.09, y + 0.025, text, size=size, weight=bold, color=INK)
     if new:
-        _word(axes, x + box.column[1] - 0.09, y - 0.03, "new", "right")
+        _word(axes, x + box.column[1] - 0.09, y - 0.012, "new", "right")
 
 
 def _word(axes: Axes, x: float, y: float, word: str, align: str) -> None:

@@ -11,7 +11,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from private_s3 import aws
-from private_s3.errors import BadInput, CheckFailed
+from private_s3.errors import BadInput, CheckFailed, RunbookError
+from private_s3.record import Check
 from private_s3.tables import table
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 PROBES = ("identity", "list", "write", "read", "delete", "internet", "other-region")
+READS = {"identity": "succeeded", "list": "succeeded"}
+WRITES = {"write": "succeeded", "read": "succeeded", "delete": "succeeded"}
+UNREACHED = {"internet": "unreachable", "other-region": "unreachable"}
+OTHER_REGIONS = ("us-east-1", "us-west-2")
 PROBE_COLUMNS = ("instance", "probe", "expected", "observed", "detail")
 CHECK_PREFIX = ".private-s3-check"
 INTERNET = "https://example.com"
@@ -237,6 +242,73 @@ def _observation(
     if (probe, outcome) == ("identity", "succeeded") and detail.split()[:1] != [instance_id]:
         outcome = "another instance"
     return Observation(instance_id, probe, outcome, detail, seconds, f"{stdout} {stderr}".strip())
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the instances answered, and what they should have; `unasked` says why they could not."""
+
+    observations: list[Observation]
+    expected: Mapping[str, str]
+    instance_ids: Sequence[str]
+    applying: bool
+    unasked: str = ""
+
+    def table(self) -> pd.DataFrame:
+        """One row per instance and probe."""
+        return frame(self.observations, self.expected)
+
+    def checks(self) -> list[Check]:
+        """One check per instance and probe; SKIPPED while planning, with what was seen."""
+        if self.unasked:
+            return [
+                Check(f"{one} can be asked", "UNCERTAIN", self.unasked) for one in self.instance_ids
+            ]
+        seen = {(one.instance_id, one.probe): one for one in self.observations}
+        return [
+            self._check(f"{instance_id} {probe}", expected, seen.get((instance_id, probe)))
+            for instance_id in self.instance_ids
+            for probe, expected in self.expected.items()
+        ]
+
+    def _check(self, name: str, expected: str, seen: Observation | None) -> Check:
+        if seen is None:
+            return Check(name, "FAIL", "not run")
+        detail = ": ".join(filter(None, (seen.outcome, seen.detail)))
+        if not self.applying:
+            return Check(name, "SKIPPED", detail)
+        return Check.of(name, seen.agrees(expected), f"{detail}, expected {expected}")
+
+
+def ask(
+    ssm: SSMClient,
+    instance_ids: Sequence[str],
+    *,
+    bucket: str,
+    region: str,
+    change_id: str,
+    applying: bool,
+) -> Answers:
+    """What the instances see of the bucket and of the world.
+
+    While planning they write nothing, and not being able to ask them is no failure yet.
+    """
+    expected = {**READS, **WRITES, **UNREACHED} if applying else {**READS, **UNREACHED}
+    other_region = next(one for one in OTHER_REGIONS if one != region)
+    text = script(
+        bucket=bucket,
+        region=region,
+        change_id=change_id,
+        other_region=other_region,
+        other_bucket=bucket,
+        writes=applying,
+    )
+    try:
+        return Answers(run(ssm, instance_ids, text), expected, instance_ids, applying)
+    except RunbookError as error:
+        if applying:
+            raise
+        return Answers([], expected, instance_ids, applying, error.answer)
 
 
 def frame(observations: Iterable[Observation], expected: Mapping[str, str]) -> pd.DataFrame:

@@ -244,7 +244,11 @@ def subnets_frame(network: Network) -> pd.DataFrame:
         route_table = network.route_table_of(subnet["SubnetId"])
         associations = route_table["Associations"]
         explicit = any(a.get("SubnetId") == subnet["SubnetId"] for a in associations)
-        inside = [name(i) for i in network.instances if i["SubnetId"] == subnet["SubnetId"]]
+        inside = [
+            name(instance) or instance["InstanceId"]
+            for instance in network.instances
+            if instance["SubnetId"] == subnet["SubnetId"]
+        ]
         rows.append(
             (
                 name(subnet),

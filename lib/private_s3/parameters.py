@@ -31,15 +31,15 @@ class Parameters(BaseModel):
         "changes", min_length=1, description="Where change folders are kept, from the project's top"
     )
     region: str = Field(
-        pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="Region of VPC and bucket: eu-central-1"
+        pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$", description="Region of VPC and bucket: eu-central-1"
     )
     expected_account: str = Field(
-        pattern=r"^\d{12}$", description="Twelve digits, quoted; any other account is refused"
+        pattern=r"^[0-9]{12}$", description="Twelve digits, quoted; any other account is refused"
     )
     profile: str = Field("", description="Profile of the AWS configuration; empty: the environment")
     role_arn: str = Field(
         "",
-        pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+)?$",
+        pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+)?$",
         description="Role to assume for the change; empty: none",
     )
     instance_ids: list[InstanceId] = Field(
@@ -68,7 +68,7 @@ class Parameters(BaseModel):
     )
     break_glass_role: str = Field(
         "",
-        pattern=r"^(arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+)?$",
+        pattern=r"^(arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+)?$",
         description="Role that keeps its access from anywhere",
     )
     allow_services: bool = Field(
@@ -138,7 +138,7 @@ class Parameters(BaseModel):
     def load(cls, path: Path, changes: Mapping[str, Any] | None = None) -> Parameters:
         """The parameters of a YAML file, some of them replaced."""
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            values = yaml.load(path.read_text(encoding="utf-8"), _UniqueNames)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise BadInput(
                 f"Could not read the parameters in {path}.",
@@ -152,6 +152,19 @@ class Parameters(BaseModel):
                 "give a YAML file like params/example.yaml",
             )
         return cls.of({**values, **(changes or {})})
+
+
+class _UniqueNames(yaml.SafeLoader):
+    """YAML, in which a name that is given twice is an error: one value would be lost silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"given twice: {', '.join(sorted(twice))}", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
 
 
 def _fault(fault: Any) -> str:

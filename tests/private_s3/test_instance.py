@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
+
 from private_s3 import instance
 from private_s3.errors import AwsRefused, BadInput, CheckFailed
 from private_s3.instance import Observation
@@ -284,11 +285,13 @@ def test_one_command_serves_all_instances(ssm: Ssm) -> None:
     assert [one.instance_id for one in seen] == [ONE, TWO]
 
 
-def test_an_instance_without_an_agent_is_named_with_the_way_out(ssm: Ssm) -> None:
-    ssm.lists((ONE, "Online"), asked=(ONE, TWO))
+@pytest.mark.parametrize("status", ["not managed", "ConnectionLost", "Inactive"])
+def test_an_instance_without_an_agent_is_named_with_the_way_out(ssm: Ssm, status: str) -> None:
+    others = () if status == "not managed" else ((TWO, status),)
+    ssm.lists((ONE, "Online"), *others, asked=(ONE, TWO))
     with pytest.raises(CheckFailed) as caught:
         instance.run(ssm.client, [ONE, TWO], "the script")
-    assert caught.value.answer == f"{TWO} is not managed"
+    assert caught.value.answer == f"{TWO} is {status}"
     for word in ("ssm", "ssmmessages", "AmazonSSMManagedInstanceCore", "agent"):
         assert word in caught.value.remedy
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from private_s3 import instance
 
 # By the program that a name really stands for: `sh` mostly is another name of one of the others.
@@ -76,6 +77,12 @@ esac
 """
 
 
+def default_signals() -> None:
+    """As on an instance: a signal that is ignored from the start, as under nohup, stays so."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Host:
     """A made-up instance: a short PATH, and answers that a test can replace."""
 
@@ -115,6 +122,7 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=default_signals,
         )
 
     def output(self, script: str = "", **environment: str) -> str:
@@ -128,8 +136,8 @@ class Host:
         observations = instance._observations(INSTANCE, self.output(script, **environment))
         return {one.probe: one for one in observations}
 
-    def outcomes(self) -> dict[str, str]:
-        return {probe: one.outcome for probe, one in self.observe().items()}
+    def outcomes(self, **environment: str) -> dict[str, str]:
+        return {probe: one.outcome for probe, one in self.observe(**environment).items()}
 
 
 @pytest.fixture(params=SHELLS.values(), ids=SHELLS.keys())
@@ -303,7 +311,9 @@ def test_a_missing_program_is_named(host: Host, missing: str, limited: bool) -> 
         "aws": ("no aws cli", {"list", "write", "read", "delete", "other-region"}),
         "curl": ("no curl", {"identity", "internet"}),
     }[missing]
-    assert {probe for probe, seen in host.outcomes().items() if seen == outcome} == concerned
+    # In another locale the quotes around the name are not plain ones.
+    outcomes = host.outcomes(LC_ALL="C.UTF-8")
+    assert {probe for probe, seen in outcomes.items() if seen == outcome} == concerned
 
 
 def test_any_bytes_become_valid_json_in_plain_characters(host: Host) -> None:
