@@ -76,7 +76,7 @@ class World:
 
     def client(self, service: str, who: str = "root") -> Any:
         """A client of somebody who is not the operator."""
-        return self.account.session(who).client(service)
+        return self.account.client(service, who)
 
     def writes(self) -> list[str]:
         """The operations by which the operator has changed the account."""

@@ -1,0 +1,43 @@
+"""The process of the rehearsal account: comes up, says how to reach it, ends with its parent."""
+
+import json
+import secrets
+import socket
+import sys
+
+from rehearsal.instances import choose_mode
+
+
+def main() -> None:
+    """Serves the account until the standard input ends.
+
+    The first line of the standard output tells the parent everything, keys included, that it
+    needs; nothing of it is ever on disk or in an argument that others could see.
+    """
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    # Before anything starts a thread or imports moto: a namespace is entered by one thread alone.
+    mode = choose_mode(sys.argv[1])
+    from rehearsal.lab import Lab
+
+    lab = Lab(mode)
+    try:
+        lab.front.secret = secrets.token_urlsafe(30)
+        lab.serve(listener)
+        greeting = {
+            "port": listener.getsockname()[1],
+            "account_id": lab.account_id,
+            "region": lab.region,
+            "mode": mode.name,
+            "reason": mode.reason,
+            "people": {name: caller.environment() for name, caller in lab.people.items()},
+            "ids": lab.ids,
+            "secret": lab.front.secret,
+        }
+        print(json.dumps(greeting), flush=True)
+        sys.stdin.read()
+    finally:
+        lab.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""Decides every request: which IAM action it is, on what, with what AWS knows of the caller."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import xmltodict
+from moto.ec2.models import ec2_backends
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
+from moto.iam.models import iam_backends
+from moto.s3.models import s3_backends
+
+from iam_verdict import Policies, Principal, Request, Verdict, decide
+from rehearsal.call import Call, Refused
+from rehearsal.callers import Caller
+from rehearsal.network import Position
+
+# Where an operation of S3 and its IAM action differ in name.
+# Source: Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3".
+_S3_ACTIONS = {
+    "CompleteMultipartUpload": "PutObject",
+    "CreateMultipartUpload": "PutObject",
+    "DeleteObjects": "DeleteObject",
+    "DeletePublicAccessBlock": "PutBucketPublicAccessBlock",
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "GetBucketNotificationConfiguration": "GetBucketNotification",
+    "GetBucketReplication": "GetReplicationConfiguration",
+    "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "HeadBucket": "ListBucket",
+    "HeadObject": "GetObject",
+    "ListBuckets": "ListAllMyBuckets",
+    "ListMultipartUploads": "ListBucketMultipartUploads",
+    "ListObjectVersions": "ListBucketVersions",
+    "ListObjects": "ListBucket",
+    "ListObjectsV2": "ListBucket",
+    "ListParts": "ListMultipartUploadParts",
+    "PutBucketEncryption": "PutEncryptionConfiguration",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+    "UploadPart": "PutObject",
+}
+_SAME_NAME = frozenset(
+    ["AbortMultipartUpload", "CreateBucket", "DeleteBucket", "DeleteBucketPolicy", "DeleteObject", "GetBucketAcl", "GetBucketLocation", "GetBucketLogging", "GetBucketOwnershipControls", "GetBucketPolicy", "GetBucketPolicyStatus", "GetBucketTagging", "GetBucketVersioning", "GetObject", "GetObjectTagging", "PutBucketOwnershipControls", "PutBucketPolicy", "PutBucketTagging", "PutBucketVersioning", "PutObject", "PutObjectTagging"]
+)
+_DENIED = "Access Denied"
+_RESOURCE_ID = re.compile(r"([a-z]+)-[0-9a-f]{8,17}")
+
+
+class Access:
+    """The access decisions of one account."""
+
+    def __init__(self, account_id: str, region: str) -> None:
+        self._account_id, self._region = account_id, region
+        self._iam = iam_backends[account_id]["aws"]
+        self._s3 = s3_backends[account_id]["aws"]
+
+    def check(self, call: Call) -> frozenset[str]:
+        """Refused unless the caller may do what the call asks.
+
+        Of a request for many objects, the ARNs of those that it may not have.
+        """
+        if call.service == "s3":
+            return self._check_s3(call)
+        if call.service == "sts" and call.operation == "GetCallerIdentity":
+            return frozenset()  # needs no permission
+        for action, resource in self._actions(call):
+            self._refuse_unless(self._verdict(call, action, resource), call, resource)
+        return frozenset()
+
+    def role_may(self, role_arn: str, action: str) -> bool:
+        """Whether a role's own policies allow an action on whatever it names."""
+        principal = Principal("role-session", role_arn, account=self._account_id)
+        policies = Policies(identity=self._identity(role_arn))
+        return decide(Request(principal, action, "*", self._account_id), policies).allowed
+
+    def _actions(self, call: Call) -> Iterator[tuple[str, str]]:
+        """The IAM actions of a call of any service but S3, each with the resource it is on."""
+        action = f"{call.service}:{call.operation}"
+        for resource in self._resources(call):
+            yield action, resource
+        if call.service == "ec2" and any("TagSpecification" in name for name in call.parameters):
+            kind = str(call.parameters.get("TagSpecification.1.ResourceType", "*"))
+            yield "ec2:CreateTags", f"arn:aws:ec2:{call.region}:{self._account_id}:{kind}/*"
+
+    def _resources(self, call: Call) -> list[str]:
+        """What a call of any service but S3 is on; "*" where AWS knows no resource for it."""
+        own = f"{call.region}:{self._account_id}"
+        if call.operation == "AssumeRole":
+            return [call.parameters.get("RoleArn", "*")]
+        if call.operation == "SendCommand":
+            document = f"arn:aws:ssm:{call.region}::document/{call.parameters.get('DocumentName')}"
+            instances = call.items("InstanceIds")
+            return [document, *(f"arn:aws:ec2:{own}:instance/{name}" for name in instances)]
+        if call.service != "ec2" or call.operation.startswith("Describe"):
+            return ["*"]
+        ids = [found for v in call.parameters.values() if (found := _RESOURCE_ID.fullmatch(v))]
+        resources = [
+            f"arn:aws:ec2:{own}:{EC2_PREFIX_TO_RESOURCE[found[1]]}/{found[0]}"
+            for found in ids
+            if found[1] in EC2_PREFIX_TO_RESOURCE
+        ]
+        if call.operation == "CreateVpcEndpoint":
+            resources.append(f"arn:aws:ec2:{own}:vpc-endpoint/*")
+        return resources or ["*"]
+
+    def _check_s3(self, call: Call) -> frozenset[str]:
+        action = self._s3_action(call)
+        if call.operation == "ListBuckets":
+            self._refuse_unless(self._verdict(call, action, "*"), call, "*")
+            return frozenset()
+        bucket = f"arn:aws:s3:::{call.bucket}"
+        if call.operation != "CreateBucket":
+            self._check_bucket(call, action, bucket)
+        if call.operation == "DeleteObjects":
+            wanted = xmltodict.parse(call.body, force_list=["Object"])["Delete"]["Object"]
+            objects = [f"{bucket}/{item['Key']}" for item in wanted]
+            denied = [arn for arn in objects if not self._verdict(call, action, arn).allowed]
+            return frozenset(denied)
+        resource = f"{bucket}/{call.key}" if call.key else bucket
+        self._refuse_unless(self._verdict(call, action, resource), call, resource)
+        if source := call.headers.get("x-amz-copy-source"):
+            resource = f"arn:aws:s3:::{source.lstrip('/').partition('?')[0]}"
+            self._refuse_unless(self._verdict(call, "s3:GetObject", resource), call, resource)
+        self._hide_absence(call, bucket)
+        return frozenset()
+
+    def _s3_action(self, call: Call) -> str:
+        name = _S3_ACTIONS.get(call.operation)
+        if name is None and call.operation not in {*_SAME_NAME, "CopyObject"}:
+            raise Refused(
+                501, "NotImplemented", f"{call.operation or call.method} is not implemented."
+            )
+        if "versionId" in call.parameters and call.operation in ("GetObject", "DeleteObject"):
+            name = f"{call.operation}Version"
+        return "s3:" + (name or call.operation.replace("CopyObject", "PutObject"))
+
+    def _check_bucket(self, call: Call, action: str, arn: str) -> None:
+        """Refused if the bucket does not exist, is another's, or is in another Region."""
+        bucket = self._s3.buckets.get(call.bucket)
+        if bucket is None:
+            raise Refused(404, "NoSuchBucket", "The specified bucket does not exist")
+        region = {"x_amz_bucket_region": bucket.region_name}
+        if bucket.region_name != call.region:
+            raise Refused(
+                301,
+                "PermanentRedirect",
+                "The bucket you are attempting to access must be addressed using the specified"
+                " endpoint. Please send all future requests to this endpoint.",
+                **region,
+            )
+        if call.signature and call.signature.region != call.region:
+            raise Refused(
+                400,
+                "AuthorizationHeaderMalformed",
+                f"The authorization header is malformed; the region '{call.signature.region}'"
+                f" is wrong; expecting '{call.region}'",
+                **region,
+            )
+        owner = call.headers.get("x-amz-expected-bucket-owner", self._account_id)
+        if owner != self._account_id:
+            raise Refused(403, "AccessDenied", _DENIED)
+
+    def _hide_absence(self, call: Call, bucket: str) -> None:
+        """S3 tells only those who may list a bucket that an object does not exist."""
+        if call.operation in ("GetObject", "HeadObject"):
+            absent = call.key not in self._s3.buckets[call.bucket].keys
+            if absent and not (verdict := self._verdict(call, "s3:ListBucket", bucket)).allowed:
+                self._refuse_unless(verdict, call, bucket)
+
+    def _verdict(self, call: Call, action: str, resource: str) -> Verdict:
+        position, bucket = call.position, self._s3.buckets.get(call.bucket)
+        principal = call.caller.principal
+        endpoint = resource_policy = None
+        if position.endpoint_id:
+            endpoint = self._ec2.vpc_end_points[position.endpoint_id].policy_document
+        owner = self._account_id
+        if bucket and bucket.policy:
+            resource_policy = bucket.policy.decode()
+        elif call.operation == "AssumeRole":
+            # Here, as across accounts, both sides must allow: the caller's and the role's.
+            resource_policy, owner = self._trust(resource), "the role"
+        block = bucket.public_access_block if bucket else None
+        policies = Policies(
+            identity=self._identity(principal.arn) if principal.kind == "role-session" else (),
+            resource=resource_policy,
+            endpoint=endpoint,
+            restrict_public_buckets=bool(block and block.restrict_public_buckets),
+        )
+        return decide(Request(principal, action, resource, owner, self._context(call)), policies)
+
+    @property
+    def _ec2(self) -> Any:
+        return ec2_backends[self._account_id][self._region]
+
+    def _identity(self, role_arn: str) -> list[str]:
+        """The policies of a role, inline and attached; of a deleted role none."""
+        if (role := self._role(role_arn)) is None:
+            return []
+        attached = [
+            version.document
+            for policy in role.managed_policies.values()
+            for version in policy.versions
+            if version.is_default
+        ]
+        return [*role.policies.values(), *attached]
+
+    def _trust(self, role_arn: str) -> str | None:
+        """Whom a role trusts; such a policy is about its role, and so names no resource."""
+        if (role := self._role(role_arn)) is None:
+            return None
+        policy = json.loads(role.assume_role_policy_document)
+        policy["Statement"] = [{**statement, "Resource": "*"} for statement in policy["Statement"]]
+        return json.dumps(policy)
+
+    def _role(self, arn: str) -> Any:
+        return next((role for role in self._iam.roles.values() if role.arn == arn), None)
+
+    def _refuse_unless(self, verdict: Verdict, call: Call, resource: str) -> None:
+        """Refused in the words of the service, unless the verdict is "allowed"."""
+        if verdict.allowed:
+            return
+        message = f"User: {call.caller.arn} is not authorized to perform: {verdict.action}"
+        if call.service == "ec2":
+            message = f"You are not authorized to perform this operation. {message}"
+            raise Refused(403, "UnauthorizedOperation", f"{message} {verdict.reason()}")
+        if call.caller.principal.kind == "anonymous":
+            message = _DENIED
+        else:
+            shown = f'"{resource}"' if call.service == "s3" else resource
+            message = f"{message} on resource: {shown} {verdict.reason()}"
+        bucket = self._s3.buckets.get(call.bucket)
+        region = {"x_amz_bucket_region": bucket.region_name} if bucket else {}
+        is_json = "x-amz-target" in call.headers
+        status, code = (400, "AccessDeniedException") if is_json else (403, "AccessDenied")
+        raise Refused(status, code, message, **region)
+
+    def _context(self, call: Call) -> dict[str, str]:
+        now = datetime.now(UTC)
+        keys = {
+            # The account's door on the loopback interface stands for AWS's, which is TLS.
+            "aws:SecureTransport": "true",
+            "aws:RequestedRegion": call.region,
+            "aws:CurrentTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "aws:EpochTime": str(int(now.timestamp())),
+            "aws:ViaAWSService": "false",
+            "aws:ResourceAccount": self._account_id,
+            "aws:UserAgent": call.headers.get("user-agent", ""),
+            **self._caller_keys(call.caller),
+            **self._position_keys(call.position),
+        }
+        if call.service == "s3":
+            asked = {
+                f"s3:{name}": call.parameters.get(name)
+                for name in ("prefix", "delimiter", "max-keys")
+            }
+            keys |= {key: value for key, value in asked.items() if value is not None}
+        return keys
+
+    def _caller_keys(self, caller: Caller) -> dict[str, str]:
+        principal = caller.principal
+        if principal.kind == "anonymous":
+            return {"aws:PrincipalType": "Anonymous", "aws:userid": "anonymous"}
+        keys = {
+            "aws:PrincipalArn": principal.arn,
+            "aws:PrincipalAccount": principal.account,
+            "aws:PrincipalType": "Account" if principal.kind == "root" else "AssumedRole",
+            "aws:PrincipalIsAWSService": "false",
+            "aws:userid": caller.user_id,
+        }
+        instance = self._ec2.get_instance(caller.instance_id) if caller.instance_id else None
+        if instance:
+            # They stay with the keys, wherever those are used.
+            own = f"arn:aws:ec2:{self._region}:{self._account_id}:instance/{instance.id}"
+            keys |= {
+                "ec2:SourceInstanceArn": own,
+                "ec2:RoleDelivery": "2.0",
+                "aws:Ec2InstanceSourceVpc": instance.vpc_id,
+                "aws:Ec2InstanceSourcePrivateIPv4": instance.private_ip,
+            }
+        return keys
+
+    def _position_keys(self, position: Position) -> dict[str, str]:
+        if not (position.endpoint_id and position.vpc_id):
+            return {"aws:SourceIp": position.source_ip}
+        own = f"arn:aws:ec2:{self._region}:{self._account_id}"
+        return {
+            "aws:SourceVpce": position.endpoint_id,
+            "aws:SourceVpc": position.vpc_id,
+            "aws:SourceVpcArn": f"{own}:vpc/{position.vpc_id}",
+            "aws:VpceAccount": self._account_id,
+            "aws:VpcSourceIp": position.source_ip,
+        }

@@ -1,0 +1,190 @@
+"""The account's one door: every request is identified, judged, answered by moto, and noted."""
+
+import hmac
+import io
+import json
+import time
+import traceback
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import cache
+from http import HTTPStatus
+from itertools import count
+from threading import RLock
+from typing import Any
+
+from moto.backend_index import backend_url_patterns
+from moto.moto_server.werkzeug_app import create_backend_app
+
+from rehearsal.access import Access
+from rehearsal.call import Answer, Call, Environ, Refused
+from rehearsal.callers import ANONYMOUS, Callers
+from rehearsal.faults import Faults
+from rehearsal.signature import SignatureError
+
+CONTROL = "/_rehearsal/"
+
+# The objects of a request for many that its caller may not have.
+DENIED_OBJECTS: ContextVar[frozenset[str]] = ContextVar("denied_objects", default=frozenset())
+
+
+class Front:
+    """The WSGI application that the operator's door and the instances' doors serve.
+
+    `lock` is held while moto is asked, and by everyone else who reads moto's state.
+    """
+
+    def __init__(self, account_id: str, region: str) -> None:
+        self._region = region
+        self.lock = RLock()
+        self.callers = Callers(account_id, region)
+        self.access = Access(account_id, region)
+        self.faults = Faults(account_id, region)
+        self.secret = ""
+        self.people: dict[str, str] = {}  # names by access key, for the notes
+        self.calls: list[dict[str, Any]] = []
+        self.errors: list[str] = []
+        self.after_write: Callable[[], None] = lambda: None
+        self._numbers = count(1)
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """The answer to one request, whoever it is from."""
+        if environ.get("PATH_INFO", "").startswith(CONTROL):
+            status, headers, body = self._control(environ)
+        else:
+            status, headers, body = self._serve(environ)
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return [body]
+
+    def _serve(self, environ: Environ) -> Answer:
+        started = time.monotonic()
+        request_id = f"{next(self._numbers):032x}"
+        refused: Refused | None = None
+        call = Call.read(environ, request_id, self._region)
+        try:
+            answer = self._answer(call)
+        except Refused as refusal:
+            refused = refusal
+        except NotImplementedError as error:
+            refused = Refused(501, "NotImplemented", str(error) or f"{call.operation} is missing.")
+        except Exception as error:
+            # A fault of the emulator must never look like an answer of AWS, or like silence.
+            self.errors.append(traceback.format_exc())
+            refused = Refused(500, "InternalError", f"The rehearsal account failed: {error!r}")
+        if refused:
+            answer = call.error(refused)
+        status, headers, body = answer
+        headers += [("x-amzn-RequestId", request_id), ("x-amz-request-id", request_id)]
+        self._note(call, status, headers, body, started)
+        return status, headers, body
+
+    def _answer(self, call: Call) -> Answer:
+        self._identify(call)
+        if not call.operation:
+            raise NotImplementedError(f"{call.method} {call.target} is not implemented.")
+        self.faults.strike(call, self.lock)
+        with self.lock:
+            denied = self.access.check(call)
+            token = DENIED_OBJECTS.set(denied)
+            try:
+                status, headers, body = self._ask_moto(call)
+            finally:
+                DENIED_OBJECTS.reset(token)
+            if call.is_write and status < 300:
+                self.after_write()
+        return status, headers, body
+
+    def _identify(self, call: Call) -> None:
+        """Finds the caller by a signature that holds; who does not sign is anonymous."""
+        signature = call.signature
+        if signature is None and "authorization" in call.headers:
+            message = "The authorization mechanism you have provided is not supported."
+            raise Refused(400, "InvalidRequest", message)
+        if signature is None:
+            call.caller = ANONYMOUS
+            return
+        try:
+            caller = self.callers.find(signature.access_key)
+            signature.check(
+                caller.secret_key, caller.token, call.method, call.url, call.headers, call.body
+            )
+        except SignatureError as error:
+            code = error.code
+            if call.service == "s3" and code == "InvalidClientTokenId":
+                code = "InvalidAccessKeyId"
+            if call.service == "ec2":
+                code = "AuthFailure"
+            raise Refused(403, code, error.message) from error
+        call.caller = caller
+
+    def _ask_moto(self, call: Call) -> Answer:
+        answer: dict[str, Any] = {}
+
+        def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
+            answer.update(status=int(status.split()[0]), headers=headers)
+
+        body = b"".join(_moto_app(call.service)(call.moto_environ(), start_response))
+        headers = [h for h in answer["headers"] if not h[0].lower().endswith("requestid")]
+        if answer["status"] >= 400 and dict(headers).get("Content-Type", "").startswith(
+            "text/html"
+        ):
+            raise NotImplementedError(f"{call.operation} is not implemented.")
+        return answer["status"], headers, body
+
+    def _note(self, call: Call, status: int, headers: Any, body: bytes, started: float) -> None:
+        self.calls.append(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "milliseconds": round((time.monotonic() - started) * 1000, 1),
+                "who": self.people.get(call.caller.access_key, call.caller.arn),
+                "service": call.service,
+                "region": call.region,
+                "operation": call.operation,
+                "status": status,
+                "error": _error_code(headers, body) if status >= 300 else None,
+                "source_ip": call.position.source_ip,
+                "endpoint_id": call.position.endpoint_id,
+                "instance_id": call.position.instance_id,
+                "request_id": call.request_id,
+                "write": call.is_write,
+            }
+        )
+
+    def _control(self, environ: Environ) -> Answer:
+        """What only the one who started the account may ask of it."""
+        secret = environ.get("HTTP_X_REHEARSAL_SECRET", "")
+        if not self.secret or not hmac.compare_digest(secret, self.secret):
+            return 403, [], b"{}"
+        name = environ["PATH_INFO"].removeprefix(CONTROL)
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        asked = json.loads(body or b"{}")
+        answers: dict[str, Callable[[], Any]] = {
+            "calls": lambda: self.calls,
+            "errors": lambda: self.errors,
+            "plant": lambda: self.faults.plant(**asked),
+        }
+        if name not in answers:
+            return 404, [], b"{}"
+        return 200, [("Content-Type", "application/json")], json.dumps(answers[name]()).encode()
+
+
+@cache
+def _moto_app(service: str) -> Any:
+    """moto's own application for a service; NotImplementedError if it has none."""
+    url = f"http://{service}.us-east-1.amazonaws.com"
+    for name, pattern in backend_url_patterns:
+        if pattern.match(url):
+            return create_backend_app(name)
+    raise NotImplementedError(f"The service {service} is not implemented.")
+
+
+def _error_code(headers: list[tuple[str, str]], body: bytes) -> str | None:
+    """The code of an error answer, wherever its protocol puts it."""
+    named = {name.lower(): value for name, value in headers}.get("x-amzn-errortype")
+    if named:
+        return named
+    text = body.decode(errors="replace")
+    if "<Code>" in text:
+        return text.partition("<Code>")[2].partition("<")[0]
+    return str(json.load(io.StringIO(text)).get("__type")) if text.startswith("{") else None

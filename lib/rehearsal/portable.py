@@ -1,0 +1,140 @@
+"""Instances where the kernel offers no namespaces: scripts are asked to go through a proxy.
+
+The proxy lets through what the VPC lets through, and is silent where packets would be dropped.
+A program that ignores the proxy sees the machine's own network.
+"""
+
+import base64
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rehearsal.processes import Completed, Processes, environment
+from rehearsal.resolver import lookup
+from rehearsal.services import Gate, Services
+
+_NOBODY = 65534
+_METADATA = ("169.254.169.254", 80)
+_REQUEST = re.compile(
+    rb"(?:(?P<connect>CONNECT) |[A-Z]+ http://)(?P<name>[^\s:/]+)(?::(?P<port>\d+))?[\s/]"
+)
+
+
+def user_of_scripts() -> dict[str, Any]:
+    """How to start a script as nobody; as this user if it is an ordinary one already."""
+    if os.getuid() != 0:
+        return {}
+    nobody = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+    try:
+        subprocess.run([sys.executable, "-c", ""], check=True, cwd="/", **nobody)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise PermissionError(
+            "Could not run a script as an ordinary user, and will not run one as root.\n"
+            f"{sys.executable} cannot be started by user {_NOBODY}: {error}\n"
+            "Next: start the rehearsal as an ordinary user, or put Python and this project where "
+            "every user can read them."
+        ) from None
+    return nobody
+
+
+class PortableInstance:
+    """One running instance, from what it finds at the end of its connections."""
+
+    def __init__(self, services: Services, processes: Processes) -> None:
+        self._services, self._processes = services, processes
+        self._as_user = user_of_scripts()
+        self._secret = secrets.token_urlsafe(16)
+        self._metadata = self._gate(services.serve_metadata)
+        self._proxy = self._gate(self._serve_proxy)
+        self._folder = Path(tempfile.mkdtemp(prefix="instance-"))
+        (self._folder / "home").mkdir()
+        self._folder.chmod(0o755)
+        (self._folder / "home").chmod(0o1777)
+        (self._folder / "ca-bundle.pem").write_text(services.authority.bundle)
+        (self._folder / "ca-bundle.pem").chmod(0o644)
+
+    def update(self) -> None:
+        """Nothing to do: the proxy looks at the outlook for each connection."""
+
+    def run(self, script: str, timeout: float) -> Completed:
+        """Runs `sh` with the script as a child process that is asked to use the proxy."""
+        home = self._folder / "home"
+        proxy = f"http://instance:{self._secret}@127.0.0.1:{self._proxy.port}"
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+        variables = environment(
+            home=str(home),
+            bundle=str(self._folder / "ca-bundle.pem"),
+            AWS_EC2_METADATA_SERVICE_ENDPOINT=f"http://127.0.0.1:{self._metadata.port}",
+            **dict.fromkeys(names, proxy),
+            **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1"),
+        )
+        command = ["sh", "-c", script]
+        process = self._processes.start(command, variables, cwd=home, **self._as_user)
+        return self._processes.wait(process, timeout)
+
+    def close(self) -> None:
+        """Ends the listening and removes the files of the scripts."""
+        self._metadata.close()
+        self._proxy.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _gate(self, serve: Any) -> Gate:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        return Gate(listener, serve, self._services.failures)
+
+    def _serve_proxy(self, connection: socket.socket) -> None:
+        """Makes one connection of the instance, as its own network would have made it."""
+        head = _peek_head(connection)
+        request = _REQUEST.match(head)
+        if not request:
+            return connection.sendall(_status("400 Bad Request"))
+        if not self._authorized(head):
+            return connection.sendall(_status("407 Proxy Authentication Required"))
+        connect, port = request["connect"], int(request["port"] or 80)
+        address = lookup(request["name"].decode(), self._services.outlook)
+        if address is None:
+            return connection.sendall(_status("502 The name does not resolve"))
+        if (address, port) == _METADATA and not connect:
+            return self._services.serve_metadata(connection)
+        if self._services.outlook.position(address, port) is None:
+            return _wait_for_end(connection)
+        if connect:
+            connection.recv(len(head))
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        self._services.serve(connection, (address, port))
+
+    def _authorized(self, head: bytes) -> bool:
+        wanted = base64.b64encode(f"instance:{self._secret}".encode())
+        given = re.search(rb"(?i)\r\nproxy-authorization: *basic +(\S+)", head)
+        return bool(given) and secrets.compare_digest(given[1], wanted)
+
+
+def _peek_head(connection: socket.socket) -> bytes:
+    """The head of the next request, which stays to be read: whoever serves it needs it too."""
+    while True:
+        seen = connection.recv(65536, socket.MSG_PEEK)
+        end = seen.find(b"\r\n\r\n")
+        if end >= 0:
+            return seen[: end + 4]
+        if not seen or len(seen) == 65536:
+            raise ConnectionAbortedError("no request")
+        time.sleep(0.01)
+
+
+def _wait_for_end(connection: socket.socket) -> None:
+    """Stays silent, as a dropped packet is, until the client gives up."""
+    connection.settimeout(None)
+    while connection.recv(65536):
+        pass
+
+
+def _status(line: str) -> bytes:
+    return f"HTTP/1.1 {line}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
