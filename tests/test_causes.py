@@ -58,13 +58,15 @@ def test_an_endpoint_on_the_wrong_route_table_does_not_help(world: World) -> Non
     assert f"missing: pl-61a54008 to {endpoint} in {world.id('private-a')}" in text
 
 
-def test_a_security_group_without_egress_is_a_timeout(world: World) -> None:
+def test_a_security_group_without_egress_to_s3_is_a_timeout(world: World) -> None:
     digest = world.apply()
-    ec2 = world.client("ec2")
-    group = ec2.describe_security_groups(GroupIds=[world.id("app")])["SecurityGroups"][0]
-    ec2.revoke_security_group_egress(
-        GroupId=group["GroupId"], IpPermissions=group["IpPermissionsEgress"]
-    )
+    ec2, group = world.client("ec2"), world.id("app")
+    https = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443}
+    everywhere = [{**https, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
+    # Systems Manager's endpoints, in the VPC, stay within reach.
+    inside = [{**https, "IpRanges": [{"CidrIp": "10.20.0.0/16"}]}]
+    ec2.revoke_security_group_egress(GroupId=group, IpPermissions=everywhere)
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=inside)
     assert "list (timeout" in failure(world.notebook(CHECK, digest), CheckFailed)
 
 

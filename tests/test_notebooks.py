@@ -103,8 +103,7 @@ def test_the_outputs_come_again(tmp_path: Path, account: Any) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"),
-            *("-p", "no:cacheprovider", "--nbval-sanitize-with", PROJECT / "tests/sanitize.cfg"),
-            tmp_path / "notebooks",
+            *("-p", "no:cacheprovider", tmp_path / "notebooks"),
         ],
         env={**os.environ, **account.environment()},
         cwd=tmp_path,

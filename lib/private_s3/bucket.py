@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -196,10 +195,24 @@ def _statements(policy: str | None) -> dict[str, statements.Statement]:
 
 
 def _row(statement: statements.Statement) -> tuple[str, ...]:
-    cells = (
-        statement.get("Principal", statement.get("NotPrincipal")),
-        statement.get("Action", statement.get("NotAction")),
-        statement.get("Condition", "-"),
+    principal = statement.get("Principal", statement.get("NotPrincipal"))
+    who = principal if isinstance(principal, str) else _tests(dict(principal or {}))
+    actions = statement.get("Action", statement.get("NotAction"))
+    condition = "; ".join(
+        f"{operator} {_tests(tests)}" for operator, tests in statement.get("Condition", {}).items()
     )
-    texts = (c if isinstance(c, str) else json.dumps(c) for c in cells)
-    return (statement.get("Sid", "-"), statement["Effect"], *texts)
+    return (
+        statement.get("Sid", "-"),
+        statement["Effect"],
+        ("not " if "NotPrincipal" in statement else "") + who,
+        ("not " if "NotAction" in statement else "") + _words(actions),
+        condition or "-",
+    )
+
+
+def _tests(tests: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {_words(values)}" for key, values in tests.items())
+
+
+def _words(values: Any) -> str:
+    return ", ".join(map(str, statements.as_list(values)))

@@ -45,6 +45,19 @@ class Planned:
     finished: frozenset[Change]
     seen: Mapping[str, Any]
 
+    def sentence(self) -> str:
+        """What the plan amounts to, and either the digest to approve or how far it is applied."""
+        if not (self.record.parameters.applying and self.plan.changes):
+            return self.plan.sentence()
+        count = len(self.plan.changes)
+        return f"Plan {self.plan.digest}, approved: {len(self.finished)} of {count} changes done."
+
+    def read_again(self) -> Reading:
+        """The account after this step; as it was read before, if nothing can have changed."""
+        parameters = self.record.parameters
+        applying = parameters.applying and len(self.finished) < len(self.plan.changes)
+        return read(self.account, parameters) if applying else self.reading
+
     def apply_endpoint(self) -> pd.DataFrame:
         """Makes the endpoint and its routes, if the plan is approved; one row per change."""
         return self._apply(endpoint.PARTS, endpoint.apply)

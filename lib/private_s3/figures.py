@@ -66,14 +66,15 @@ class Box:
         return LINE * len(self.lines) + 0.13
 
 
-def reach(before: pd.DataFrame, after: pd.DataFrame) -> Figure:
+def reach(before: pd.DataFrame, after: pd.DataFrame, *, planned: bool = False) -> Figure:
     """Where each subnet's S3 traffic goes, before and after; one panel if that is the same.
 
-    The frames are those of `network.subnets_frame`.
+    The frames are those of `network.subnets_frame`; with `planned`, the second is a prediction.
     """
-    panels = {"": after} if _rows(before) == _rows(after) else {"before": before, "after": after}
+    later = "after, as planned" if planned else "after"
+    panels = {"": after} if _rows(before) == _rows(after) else {"before": before, later: after}
     width = 2 * MARGIN + len(panels) * (PANEL + GAP) - GAP
-    title = wrap(finding(before, after), int(9.6 * width), break_on_hyphens=False)
+    title = wrap(finding(before, after, planned=planned), int(9.6 * width), break_on_hyphens=False)
     top = MARGIN + 0.22 * len(title) + (0.5 if len(panels) > 1 else 0.2)
     subnets = _subnets(before, after, top)
     layouts = [_layout(_rows(frame), subnets, top) for frame in panels.values()]
@@ -86,12 +87,12 @@ def reach(before: pd.DataFrame, after: pd.DataFrame) -> Figure:
         for number, (name, frame) in enumerate(panels.items()):
             left = MARGIN + number * (PANEL + GAP)
             axes.text(left, top - 0.18, name, size=10, color=INK)
-            known = _steps(_rows(before if name == "after" else frame))
+            known = _steps(_rows(before if name == later else frame))
             _draw(axes, left, _steps(_rows(frame)), known, layouts[number])
     return figure
 
 
-def finding(before: pd.DataFrame, after: pd.DataFrame) -> str:
+def finding(before: pd.DataFrame, after: pd.DataFrame, *, planned: bool = False) -> str:
     """What the picture shows, in one sentence."""
     was = {row.id: row.s3_goes_to for row in _rows(before)}
     same: dict[str, list[str]] = {}
@@ -99,8 +100,8 @@ def finding(before: pd.DataFrame, after: pd.DataFrame) -> str:
     for row in _rows(after):
         group = same if was.get(row.id) == row.s3_goes_to else changed
         group.setdefault(row.s3_goes_to, []).append(row.subnet or row.id)
-    now = "now goes" if changed else "goes"
-    clauses = [f"of {_list(names)} {now} {_way(to)}" for to, names in (changed or same).items()]
+    goes = ("will go" if planned else "now goes") if changed else "goes"
+    clauses = [f"of {_list(names)} {goes} {_way(to)}" for to, names in (changed or same).items()]
     sentence = "S3 traffic " + "; that ".join(clauses)
     others = [name for names in same.values() for name in names]
     if changed and others:
@@ -109,18 +110,20 @@ def finding(before: pd.DataFrame, after: pd.DataFrame) -> str:
     return sentence
 
 
-def alt_text(before: pd.DataFrame, after: pd.DataFrame) -> str:
+def alt_text(before: pd.DataFrame, after: pd.DataFrame, *, planned: bool = False) -> str:
     """All that the picture says, for those who cannot see it."""
+    title = finding(before, after, planned=planned)
     if _rows(before) == _rows(after):
-        return f"{finding(before, after)}. {_words(after)}"
-    return f"{finding(before, after)}. Before: {_words(before)} After: {_words(after)}"
+        return f"{title}. {_words(after)}"
+    return f"{title}. Before: {_words(before)} After: {_words(after)}"
 
 
-def show(before: pd.DataFrame, after: pd.DataFrame) -> None:
+def show(before: pd.DataFrame, after: pd.DataFrame, *, planned: bool = False) -> None:
     """Displays the picture with its alternative text, in its own size and sharpness."""
-    figure, png = reach(before, after), io.BytesIO()
+    figure, png = reach(before, after, planned=planned), io.BytesIO()
     figure.savefig(png, format="png")
-    width, alt = round(figure.get_figwidth() * SHOWN_DPI), alt_text(before, after)
+    width = round(figure.get_figwidth() * SHOWN_DPI)
+    alt = alt_text(before, after, planned=planned)
     display(Image(png.getvalue(), format="png", width=width, alt=alt))  # type: ignore[no-untyped-call]
 
 

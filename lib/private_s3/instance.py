@@ -266,7 +266,7 @@ class Answers:
             ]
         seen = {(one.instance_id, one.probe): one for one in self.observations}
         return [
-            self._check(f"{instance_id} {probe}", expected, seen.get((instance_id, probe)))
+            self._check(f"{probe} from {instance_id}", expected, seen.get((instance_id, probe)))
             for instance_id in self.instance_ids
             for probe, expected in self.expected.items()
         ]
@@ -277,7 +277,9 @@ class Answers:
         detail = ": ".join(filter(None, (seen.outcome, seen.detail)))
         if not self.applying:
             return Check(name, "SKIPPED", detail)
-        return Check.of(name, seen.agrees(expected), f"{detail}, expected {expected}")
+        if seen.agrees(expected):
+            return Check(name, "PASS", detail)
+        return Check(name, "FAIL", f"{detail}; expected: {expected}")
 
 
 def ask(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from private_s3 import aws
 from private_s3.errors import AwsRefused, CheckFailed, PlanChanged
@@ -101,9 +101,10 @@ class Record:
         return checks_frame(checks)
 
     def results(self, account: aws.Account) -> pd.DataFrame:
-        """All checks of this step; keeps with them what the step cost in AWS calls."""
+        """How many checks of this step are in which state; keeps what the step cost in calls."""
         self.fact("aws_calls", dict(sorted(account.calls.items())))
-        return checks_frame(self._checks)
+        states = [check.state for check in self._checks]
+        return table([[states.count(state) for state in get_args(State)]], get_args(State))
 
     def _save_facts(self) -> None:
         checks = [asdict(check) for check in self._checks]

@@ -1,8 +1,9 @@
-"""Makes the pandas tables that notebooks show: whole ids, no row numbers."""
+"""Makes the pandas tables that notebooks show: whole ids, text to the left, no row numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,10 +12,27 @@ if TYPE_CHECKING:
 
 def table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
     """The rows as a frame with these columns, also when there are none."""
+    made = _table_class()(list(rows), columns=list(columns))
+    made.index = [""] * len(made)
+    return made
+
+
+@cache
+def _table_class() -> type[pd.DataFrame]:
     # Imported here: it takes longer than everything else, and not every command shows a table.
     import pandas as pd
 
     pd.set_option("display.max_colwidth", None, "display.max_rows", None, "display.width", 250)
-    frame = pd.DataFrame(list(rows), columns=list(columns))
-    frame.index = pd.Index([""] * len(frame))
-    return frame
+
+    class Table(pd.DataFrame):
+        """A frame that a notebook shows with its text to the left; markup in it stays text."""
+
+        @property
+        def _constructor(self) -> type[pd.DataFrame]:
+            return Table
+
+        def _repr_html_(self) -> str:
+            html = self.to_html(index=False, border=0, justify="left", escape=True)
+            return html.replace("<td>", '<td style="text-align: left">')
+
+    return Table

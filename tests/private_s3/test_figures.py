@@ -160,3 +160,10 @@ def test_show_gives_the_alternative_text_and_a_fixed_size(monkeypatch: pytest.Mo
     assert metadata["image/png"]["alt"] == figures.alt_text(BEFORE, AFTER)
     assert metadata["image/png"]["width"] == round(13.2 * 96)
     assert figures.reach(BEFORE, AFTER).get_facecolor() == (1, 1, 1, 1)
+
+
+def test_a_prediction_is_called_one() -> None:
+    written = texts(figures.reach(BEFORE, AFTER, planned=True))
+    assert f"S3 traffic of app-a will go through {ENDPOINT}" in written[0].replace("\n", " ")
+    assert "after, as planned" in written
+    assert "now goes" not in figures.alt_text(BEFORE, AFTER, planned=True)

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from private_s3.errors import AwsRefused, CheckFailed, PlanChanged
 from private_s3.plan import Change, Plan
-from private_s3.record import Check, Record, project_directory
+from private_s3.record import Check, Record, checks_frame, project_directory
 
 from . import worlds
 
@@ -106,3 +106,9 @@ def test_the_project_is_found_from_its_notebooks_folder(
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     assert project_directory() == tmp_path
+
+
+def test_tables_show_markup_as_text_and_to_the_left() -> None:
+    html = checks_frame([Check.of("<script>alert(1)</script>", True)])._repr_html_()
+    assert "<script>" not in html and "&lt;script&gt;" in html
+    assert "<td>" not in html
