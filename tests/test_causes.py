@@ -28,13 +28,18 @@ def failure(step: Step, kind: type[RunbookError]) -> str:
     return str(step.error)
 
 
+def saw(world: World, probe: str, outcome: str) -> str:
+    """How a failed check names what the instance saw."""
+    return f"{probe} from {world.id('app-1')} ({outcome}"
+
+
 def test_without_an_endpoint_the_list_times_out(world: World) -> None:
     assert world.notebook(CHECK).error is None
     assert world.observed()["list"] == TIMEOUT
     assert world.observed()["identity"][0] == "succeeded"
 
     digest = world.plan()
-    assert "list (timeout" in failure(world.notebook(CHECK, digest), CheckFailed)
+    assert saw(world, "list", "timeout") in failure(world.notebook(CHECK, digest), CheckFailed)
 
 
 def test_with_all_applied_everything_passes(world: World) -> None:
@@ -53,7 +58,7 @@ def test_an_endpoint_on_the_wrong_route_table_does_not_help(world: World) -> Non
         RouteTableIds=[world.id("main")],
     )["VpcEndpoint"]["VpcEndpointId"]
     digest = world.plan()
-    assert "list (timeout" in failure(world.notebook(CHECK, digest), CheckFailed)
+    assert saw(world, "list", "timeout") in failure(world.notebook(CHECK, digest), CheckFailed)
     text = failure(world.notebook(ROUTES, digest), CheckFailed)
     assert f"missing: pl-61a54008 to {endpoint} in {world.id('private-a')}" in text
 
@@ -67,7 +72,7 @@ def test_a_security_group_without_egress_to_s3_is_a_timeout(world: World) -> Non
     inside = [{**https, "IpRanges": [{"CidrIp": "10.20.0.0/16"}]}]
     ec2.revoke_security_group_egress(GroupId=group, IpPermissions=everywhere)
     ec2.authorize_security_group_egress(GroupId=group, IpPermissions=inside)
-    assert "list (timeout" in failure(world.notebook(CHECK, digest), CheckFailed)
+    assert saw(world, "list", "timeout") in failure(world.notebook(CHECK, digest), CheckFailed)
 
 
 def test_a_network_acl_without_the_return_ports_is_a_timeout(world: World) -> None:
@@ -85,7 +90,7 @@ def test_a_network_acl_without_the_return_ports_is_a_timeout(world: World) -> No
         CidrBlock="0.0.0.0/0",
         PortRange={"From": 443, "To": 443},
     )
-    assert "list (timeout" in failure(world.notebook(CHECK, digest), CheckFailed)
+    assert saw(world, "list", "timeout") in failure(world.notebook(CHECK, digest), CheckFailed)
 
 
 def test_a_policy_with_another_endpoints_id_is_a_denial_by_the_bucket_policy(world: World) -> None:
@@ -103,7 +108,7 @@ def test_a_policy_with_another_endpoints_id_is_a_denial_by_the_bucket_policy(wor
     digest = world.apply(restrict_to="none")
     step = world.notebook(CHECK, digest, restrict_to="none")
     reason = "explicit deny in a resource-based policy"
-    assert f"list (denied: {reason}" in failure(step, CheckFailed)
+    assert saw(world, "list", f"denied: {reason}") in failure(step, CheckFailed)
 
 
 def test_an_endpoint_policy_without_list_is_a_denial_by_the_endpoint(world: World) -> None:
@@ -112,7 +117,7 @@ def test_an_endpoint_policy_without_list_is_a_denial_by_the_endpoint(world: Worl
     path.write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     digest = world.apply(endpoint_policy=str(path))
     text = failure(world.notebook(CHECK, digest, endpoint_policy=str(path)), CheckFailed)
-    assert "list (denied: no VPC endpoint policy allows" in text
+    assert saw(world, "list", "denied: no VPC endpoint policy allows") in text
 
 
 def test_a_role_without_permission_is_a_denial_by_the_identity(world: World) -> None:
@@ -123,7 +128,7 @@ def test_a_role_without_permission_is_a_denial_by_the_identity(world: World) -> 
         if "s3:" in json.dumps(document):
             iam.delete_role_policy(RoleName="app-instance", PolicyName=name)
     text = failure(world.notebook(CHECK, digest), CheckFailed)
-    assert "list (denied: no identity-based policy allows" in text
+    assert saw(world, "list", "denied: no identity-based policy allows") in text
 
 
 def test_a_nat_route_turns_the_internet_check_red(world: World) -> None:
@@ -140,8 +145,8 @@ def test_a_nat_route_turns_the_internet_check_red(world: World) -> None:
     nat = ec2.create_nat_gateway(SubnetId=subnet, AllocationId=address)["NatGateway"]
     ec2.create_route(RouteTableId=world.id("private-a"), NatGatewayId=nat["NatGatewayId"], **out)
     text = failure(world.notebook(CHECK, digest), CheckFailed)
-    assert "internet (succeeded" in text
-    assert "list (" not in text
+    assert saw(world, "internet", "succeeded") in text
+    assert "list from" not in text
 
 
 def test_an_instance_that_ssm_does_not_manage_is_named(world: World) -> None:
@@ -172,7 +177,7 @@ def test_a_policy_that_locks_the_operator_out_is_named_and_root_repairs_it(world
 
 def test_a_foreign_endpoint_that_appears_meanwhile_is_route_already_exists(world: World) -> None:
     digest = world.plan()
-    world.account.plant(before="CreateVpcEndpoint", do="foreign endpoint")
+    world.account.plant("CreateVpcEndpoint", do="foreign endpoint")
     text = failure(world.notebook(CREATE, digest), AwsRefused)
     assert "RouteAlreadyExists" in text
     endpoints = world.client("ec2").describe_vpc_endpoints(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_origin
 
 import click
 import yaml
@@ -120,7 +120,7 @@ def rehearse(mode: str, changes: Sequence[str]) -> None:
         click.echo(f"\nApproved by the rehearsal itself: {digest}\n\nApply pass")
         approved = parameters.model_copy(update={"approved_plan": digest})
         steps += _run(RUNBOOK, approved)
-    seconds, calls = sum(s.seconds for s in steps), sum(s.aws_calls for s in steps)
+    seconds, calls = sum(s.seconds for s in steps), sum(s.aws_calls or 0 for s in steps)
     click.echo(f"\nEvery check passed, in {seconds:.0f} s with {calls} AWS calls. The evidence:")
     click.echo(f"  {os.path.relpath(change_folder(parameters))}")
 
@@ -172,7 +172,9 @@ def _run(runbook: Path, parameters: Parameters) -> list[Step]:
     steps = []
     for step in Runbook.load(project_directory() / runbook).run(parameters):
         result = "failed" if step.error else "done"
-        click.echo(f"  {step.name:<28}{result:<8}{step.seconds:6.1f} s{step.aws_calls:5d} calls")
+        click.echo(
+            f"  {step.name:<28}{result:<8}{step.seconds:6.1f} s{step.aws_calls or '-':>5} calls"
+        )
         steps.append(step)
     if steps[-1].error:
         click.echo(f"The executed notebook: {os.path.relpath(steps[-1].notebook)}\n", err=True)
@@ -198,6 +200,7 @@ def _values(changes: Sequence[str]) -> dict[str, Any]:
         field = Parameters.model_fields.get(name)
         if not equals:
             raise BadInput(f"Could not read -p {change}.", "It has no `=`.", "give NAME=VALUE")
-        is_text = field is None or field.annotation not in (bool, list, list[str])
+        annotation = field.annotation if field else str
+        is_text = annotation is not bool and get_origin(annotation) is not list
         values[name] = text if is_text else yaml.safe_load(text)
     return values

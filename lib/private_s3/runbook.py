@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -20,12 +19,15 @@ from private_s3.record import change_folder, pass_name, project_directory
 
 @dataclass(frozen=True)
 class Step:
-    """One executed notebook: where it is, what it cost, and the error that ended it, if any."""
+    """One executed notebook: where it is, what it cost, and the error that ended it, if any.
+
+    A step that did not get to its results does not know its AWS calls.
+    """
 
     name: str
     notebook: Path
     seconds: float
-    aws_calls: int
+    aws_calls: int | None
     error: RunbookError | None = None
 
 
@@ -100,7 +102,7 @@ def _execute(notebook: Path, parameters: Parameters) -> Step:
         notebook.stem,
         output,
         time.monotonic() - started,
-        _aws_calls(parameters, notebook.stem),
+        None if error else _aws_calls(parameters, notebook.stem),
         error,
     )
 
@@ -120,8 +122,8 @@ def _runbook_error(name: str, value: str, output: Path) -> RunbookError:
 
 def _aws_calls(parameters: Parameters, step: str) -> int:
     path = change_folder(parameters) / "facts" / pass_name(parameters) / f"{step}.json"
-    facts: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    return sum(facts.get("aws_calls", {}).values())
+    calls: dict[str, int] = json.loads(path.read_text("utf-8"))["aws_calls"]
+    return sum(calls.values())
 
 
 def _unused(path: Path) -> Path:
