@@ -130,18 +130,28 @@ def rehearse(mode: str, changes: Sequence[str]) -> None:
 @click.option("--jupyter", is_flag=True, help="Open JupyterLab on the first notebook.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def lab(mode: str, jupyter: bool, command: Sequence[str]) -> None:
-    """Keep the rehearsal account running for a COMMAND; without one, for a shell."""
+    """Keep the rehearsal account running for a COMMAND; without one, for a shell.
+
+    With --jupyter, what follows `--` are options of JupyterLab.
+    """
     bin_directory = Path(sys.executable).parent
     if jupyter:
-        first = "/lab/tree/notebooks/10_find_vpc.ipynb"
-        command = [str(bin_directory / "jupyter"), "lab", f"--LabApp.default_url={first}"]
+        command = [str(bin_directory / "jupyter"), "lab", *_jupyter_options(), *command]
     elif not command:
         command = [os.environ.get("SHELL", "/bin/sh")]
         click.echo("A shell on the rehearsal account; `exit` ends both.")
     with _rehearsal_account(mode):
         path = f"{bin_directory}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(command, env={**os.environ, "PATH": path}, check=False)
+        environment = {**os.environ, "PATH": path}
+        done = subprocess.run(command, env=environment, cwd=project_directory(), check=False)
     sys.exit(done.returncode)
+
+
+def _jupyter_options() -> list[str]:
+    first = "--LabApp.default_url=/lab/tree/notebooks/10_find_vpc.ipynb"
+    # JupyterLab listens on this machine only and asks for its token, also when root starts it,
+    # as one does in a container.
+    return [first, *(["--allow-root"] if os.getuid() == 0 else [])]
 
 
 @contextmanager
