@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_origin
 import click
 import yaml
 
-from private_s3.errors import BadInput, RunbookError
+from private_s3.errors import BadInput, CheckFailed, RunbookError
 from private_s3.parameters import Parameters
 from private_s3.record import change_folder, project_directory
 from private_s3.runbook import Runbook, Step, shown_plan
@@ -166,7 +166,12 @@ def _rehearsal_account(mode: str) -> Iterator[Account]:
             "install the extra `rehearsal` of this project",
         ) from error
     before = dict(os.environ)
-    with rehearsal.start(mode) as account:
+    try:
+        started = rehearsal.start(mode)
+    except rehearsal.StartError as error:
+        attempted, answer, remedy = str(error).splitlines()
+        raise CheckFailed(attempted, answer, remedy.removeprefix("Next: ")) from error
+    with started as account:
         click.echo(f"Rehearsal account {account.account_id} is up in {account.mode} mode.")
         try:
             os.environ.pop("AWS_PROFILE", None)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import boto3
 
@@ -76,8 +76,8 @@ class Account:
 
     def client(self, service: str, who: str = "root", region: str = "") -> Any:
         """A boto3 client of one of the people, whatever the environment says."""
-        keys = self.people[who]
-        return boto3.client(
+        keys, make = self.people[who], cast(Any, boto3.client)
+        return make(
             service,
             region_name=region or self.region,
             endpoint_url=self.endpoint_url,
@@ -140,12 +140,14 @@ def start(mode: str = "auto") -> Account:
         start_new_session=True,
     )
     assert process.stdout
-    greeting = process.stdout.readline()
-    if not greeting:
+    line = process.stdout.readline()
+    greeting = json.loads(line or "{}")
+    if "port" not in greeting:
         code = process.wait()
         raise StartError(
-            f"Could not start the rehearsal account in {mode} mode.\n"
-            f"Its process ended with {code}; above stands why.\n"
-            "Next: try `--mode portable`, and report the message if that fails as well"
+            greeting.get("error")
+            or f"Could not start the rehearsal account in {mode} mode.\n"
+            f"Its process ended with {code}; what it said stands above.\n"
+            "Next: report what it said"
         )
-    return Account(process=process, **json.loads(greeting))
+    return Account(process=process, **greeting)

@@ -15,11 +15,15 @@ def main() -> None:
     needs; nothing of it is ever on disk or in an argument that others could see.
     """
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    # Before anything starts a thread or imports moto: a namespace is entered by one thread alone.
-    mode = choose_mode(sys.argv[1])
-    from rehearsal.lab import Lab
+    try:
+        # Before anything starts a thread or imports moto: one thread alone may enter a namespace.
+        mode = choose_mode(sys.argv[1])
+        from rehearsal.lab import Lab
 
-    lab = Lab(mode)
+        lab = Lab(mode)
+    except OSError as error:  # what this machine refuses, and what the self-test found
+        print(json.dumps({"error": str(error)}), flush=True)
+        sys.exit(1)
     try:
         lab.front.secret = secrets.token_urlsafe(30)
         lab.serve(listener)

@@ -43,7 +43,29 @@ _S3_ACTIONS = {
     "UploadPart": "PutObject",
 }
 _SAME_NAME = frozenset(
-    ["AbortMultipartUpload", "CreateBucket", "DeleteBucket", "DeleteBucketPolicy", "DeleteObject", "GetBucketAcl", "GetBucketLocation", "GetBucketLogging", "GetBucketOwnershipControls", "GetBucketPolicy", "GetBucketPolicyStatus", "GetBucketTagging", "GetBucketVersioning", "GetObject", "GetObjectTagging", "PutBucketOwnershipControls", "PutBucketPolicy", "PutBucketTagging", "PutBucketVersioning", "PutObject", "PutObjectTagging"]
+    {
+        "AbortMultipartUpload",
+        "CreateBucket",
+        "DeleteBucket",
+        "DeleteBucketPolicy",
+        "DeleteObject",
+        "GetBucketAcl",
+        "GetBucketLocation",
+        "GetBucketLogging",
+        "GetBucketOwnershipControls",
+        "GetBucketPolicy",
+        "GetBucketPolicyStatus",
+        "GetBucketTagging",
+        "GetBucketVersioning",
+        "GetObject",
+        "GetObjectTagging",
+        "PutBucketOwnershipControls",
+        "PutBucketPolicy",
+        "PutBucketTagging",
+        "PutBucketVersioning",
+        "PutObject",
+        "PutObjectTagging",
+    }
 )
 _DENIED = "Access Denied"
 _RESOURCE_ID = re.compile(r"([a-z]+)-[0-9a-f]{8,17}")

@@ -44,7 +44,7 @@ class Faults:
             raise ValueError(f'"{planted.do}" is none of {", ".join(sorted(self._acts))}')
         self._planted.append(planted)
 
-    def strike(self, call: Call, lock: RLock) -> None:  # type: ignore[valid-type]
+    def strike(self, call: Call, lock: RLock) -> None:
         """Lets every fault that was planted for this operation happen; Refused if one says so."""
         for fault in [fault for fault in self._planted if fault.operation == call.operation]:
             fault.times -= 1

@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
 from rehearsal.callers import Caller
@@ -27,10 +28,12 @@ def session(front: Front, caller: Caller, region: str, position: Position = OUTS
         answer: list[Any] = []
         body = b"".join(front(_environ(request, position), lambda *start: answer.extend(start)))
         status, headers = answer
-        return AWSResponse(request.url, int(status.split()[0]), dict(headers), _Body(body))
+        return AWSResponse(
+            request.url, int(status.split()[0]), HTTPHeaders.from_pairs(headers), _Body(body)
+        )
 
     made = boto3.Session(caller.access_key, caller.secret_key, caller.token, region)
-    made.events.register("before-send", send)
+    made.events.register("before-send", send)  # type: ignore[arg-type]
     return made
 
 

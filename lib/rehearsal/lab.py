@@ -33,8 +33,15 @@ END
 """
 
 
-class SelfTestFailed(Exception):
+class SelfTestFailed(OSError):
     """The account does not do what it is for: a check in it could not be trusted."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            "Could not start the rehearsal account: its self-test failed.\n"
+            f"Found that {' '.join(found.split())}.\n"
+            "Next: report this; nothing that such an account says can be trusted"
+        )
 
 
 class Lab:

@@ -32,7 +32,7 @@ def user_of_scripts() -> dict[str, Any]:
     """How to start a script as nobody; as this user if it is an ordinary one already."""
     if os.getuid() != 0:
         return {}
-    nobody = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+    nobody: dict[str, Any] = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
     try:
         subprocess.run([sys.executable, "-c", ""], check=True, cwd="/", **nobody)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -114,7 +114,7 @@ class PortableInstance:
     def _authorized(self, head: bytes) -> bool:
         wanted = base64.b64encode(f"instance:{self._secret}".encode())
         given = re.search(rb"(?i)\r\nproxy-authorization: *basic +(\S+)", head)
-        return bool(given) and secrets.compare_digest(given[1], wanted)
+        return given is not None and secrets.compare_digest(given[1], wanted)
 
 
 def _peek_head(connection: socket.socket) -> bytes:

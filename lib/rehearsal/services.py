@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from werkzeug.serving import WSGIRequestHandler
@@ -97,7 +98,7 @@ class Gate:
                 if self._closed:
                     return
                 raise
-            _in_thread(lambda connection=connection: self._answer(connection), self._failures)
+            _in_thread(partial(self._answer, connection), self._failures)
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(*_CLIENT_LEFT):
