@@ -3,6 +3,7 @@
 import hmac
 import io
 import json
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -24,6 +25,7 @@ from rehearsal.faults import Faults
 from rehearsal.signature import SignatureError
 
 CONTROL = "/_rehearsal/"
+_REQUEST_ID = re.compile(rb"(<[rR]equestI[dD]>)[^<]*")
 
 # The objects of a request for many that its caller may not have.
 DENIED_OBJECTS: ContextVar[frozenset[str]] = ContextVar("denied_objects", default=frozenset())
@@ -130,6 +132,8 @@ class Front:
             "text/html"
         ):
             raise NotImplementedError(f"{call.operation} is not implemented.")
+        # moto writes the same id into each answer; a journal needs one that finds the call again.
+        body = _REQUEST_ID.sub(rb"\g<1>" + call.request_id.encode(), body)
         return answer["status"], headers, body
 
     def _note(self, call: Call, status: int, headers: Any, body: bytes, started: float) -> None:
