@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from private_s3.errors import AwsRefused, BadInput, CheckFailed, PlanChanged, RunbookError
 from private_s3.runbook import Step
 
-from .conftest import World
+from .conftest import PROJECT, World
 
 CREATE, ROUTES, POLICY, CHECK = (
     "20_create_gateway_endpoint",
@@ -253,6 +256,33 @@ def put_policy(world: World, *statements: dict[str, Any]) -> None:
     policy = json.loads(s3.get_bucket_policy(Bucket="rehearsal-private-data")["Policy"])
     policy["Statement"] += statements
     s3.put_bucket_policy(Bucket="rehearsal-private-data", Policy=json.dumps(policy))
+
+
+def test_each_step_runs_alone_with_plain_papermill(world: World) -> None:
+    for notebook in sorted((PROJECT / "notebooks").glob("*.ipynb")):
+        done = papermill(world, notebook, "-f", "params/rehearsal.yaml")
+        assert done.returncode == 0, done.stderr
+    assert world.writes() == ["SendCommand"]  # the plan pass of step 50, which asks and writes not
+
+
+def test_plain_papermill_with_a_misspelt_parameter_is_refused(world: World) -> None:
+    done = papermill(world, PROJECT / "notebooks/10_find_vpc.ipynb", "-p", "buckett", "data")
+    assert done.returncode == 1
+    assert "BadInput" in done.stderr and "buckett is not a parameter" in done.stderr
+    assert world.account.calls() == []
+
+
+def papermill(world: World, notebook: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Runs plain papermill, as somebody would who does not know the command line of the project."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "papermill", notebook, world.folder.parent / notebook.name),
+            *("-p", "changes_dir", str(world.folder), "--no-progress-bar", *options),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(

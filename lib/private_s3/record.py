@@ -161,7 +161,9 @@ class Record:
             with aws.attempt(f"call {operation} with {json.dumps(request)}", remedy):
                 yield outcome
         except AwsRefused as error:
-            self._append("refused", operation, answer=error.answer)
+            # Without a code there was no answer, and what became of the write is not known.
+            event = "refused" if error.code else "unanswered"
+            self._append(event, operation, answer=error.answer)
             raise
         self._append("outcome", operation, request_id=outcome.request_id, **outcome.values)
 

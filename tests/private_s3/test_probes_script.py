@@ -249,6 +249,12 @@ def test_the_internet_and_another_region_are_seen_when_they_answer(host: Host) -
     assert any(line.endswith(" https://example.com") for line in host.log("curl.log"))
 
 
+def test_a_probe_that_outlasts_the_others_is_waited_for(host: Host) -> None:
+    host.answer("internet", "sleep 1; echo 'curl: (28) no answer' >&2; exit 28")
+    seen = host.observe(instance.script(**SCRIPT, writes=False))
+    assert seen["internet"].outcome == "timeout"
+
+
 def test_each_failure_is_seen_at_its_own_probe(host: Host) -> None:
     host.fails(
         "list-objects-v2", '\nConnect timeout on endpoint URL: "https://b.s3.amazonaws.com/"'

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from private_s3.errors import AwsRefused, CheckFailed, PlanChanged
 from private_s3.plan import Change, Plan
@@ -88,6 +88,15 @@ def test_a_refusal_is_journaled_with_its_answer(tmp_path: Path) -> None:
     ):
         raise error
     assert [json.loads(line)["event"] for line in journal(tmp_path)] == ["intent", "refused"]
+
+
+def test_a_write_without_an_answer_is_not_called_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(AwsRefused, match="could not be reached"),
+        record(tmp_path).write("PutBucketPolicy", {}, "-"),
+    ):
+        raise ConnectionClosedError(endpoint_url="https://s3.example")
+    assert [json.loads(line)["event"] for line in journal(tmp_path)] == ["intent", "unanswered"]
 
 
 def test_each_journal_line_carries_the_hash_of_the_one_before(tmp_path: Path) -> None:
