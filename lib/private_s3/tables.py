@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,8 @@ def _table_class() -> type[pd.DataFrame]:
             return Table
 
         def _repr_html_(self) -> str:
-            html = self.to_html(index=False, border=0, justify="left", escape=True)
-            return html.replace("<td>", '<td style="text-align: left">')
+            # In the cells themselves, since notebooks and their HTML align cells to the right.
+            html = self.to_html(index=False, border=0, escape=True)
+            return re.sub(r"<(t[hd])>", r'<\1 style="text-align: left">', html)
 
     return Table

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
 
-import boto3
-
 __all__ = ["Account", "StartError", "start"]
 
 _SECONDS_TO_END = 10
@@ -76,6 +74,8 @@ class Account:
 
     def client(self, service: str, who: str = "root", region: str = "") -> Any:
         """A boto3 client of one of the people, whatever the environment says."""
+        import boto3  # here, because the processes of the account itself do without it for long
+
         keys, make = self.people[who], cast(Any, boto3.client)
         return make(
             service,
@@ -143,7 +143,8 @@ def start(mode: str = "auto") -> Account:
     line = process.stdout.readline()
     greeting = json.loads(line or "{}")
     if "port" not in greeting:
-        code = process.wait()
+        with process:  # closes its pipes
+            code = process.wait()
         raise StartError(
             greeting.get("error")
             or f"Could not start the rehearsal account in {mode} mode.\n"

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 import xmltodict
 from moto.ec2.models import ec2_backends
@@ -137,8 +138,7 @@ class Access:
         if call.operation != "CreateBucket":
             self._check_bucket(call, action, bucket)
         if call.operation == "DeleteObjects":
-            wanted = xmltodict.parse(call.body, force_list=["Object"])["Delete"]["Object"]
-            objects = [f"{bucket}/{item['Key']}" for item in wanted]
+            objects = [f"{bucket}/{key}" for key in _keys_to_delete(call.body)]
             denied = [arn for arn in objects if not self._verdict(call, action, arn).allowed]
             return frozenset(denied)
         resource = f"{bucket}/{call.key}" if call.key else bucket
@@ -315,3 +315,13 @@ class Access:
             "aws:VpceAccount": self._account_id,
             "aws:VpcSourceIp": position.source_ip,
         }
+
+
+def _keys_to_delete(body: bytes) -> list[str]:
+    """The keys that a DeleteObjects names."""
+    try:
+        wanted = xmltodict.parse(body, force_list=["Object"])["Delete"]["Object"]
+        return [item["Key"] for item in wanted]
+    except (ExpatError, LookupError, TypeError) as error:
+        message = "The XML you provided was not well-formed"
+        raise Refused(400, "MalformedXML", message) from error

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 from xml.sax.saxutils import escape
 
+from botocore.exceptions import DataNotFoundError
 from moto.core.request import Request
 from moto.core.routing import NotFound, get_service_router
 
@@ -58,7 +59,7 @@ class Call:
 
     @classmethod
     def read(cls, environ: Environ, request_id: str, home_region: str) -> "Call":
-        """The request in a WSGI environment."""
+        """The request in a WSGI environment; what it asks is read once it is known who asks."""
         headers = {
             name.removeprefix("HTTP_").replace("_", "-").lower(): value
             for name, value in environ.items()
@@ -80,7 +81,7 @@ class Call:
             region = s3_host["region"] or "us-east-1"
             if s3_host["bucket"]:
                 target = f"/{s3_host['bucket']}{target}"
-        call = cls(
+        return cls(
             environ,
             environ["REQUEST_METHOD"],
             url,
@@ -93,10 +94,8 @@ class Call:
             request_id,
             environ.get("rehearsal.position", OUTSIDE),
         )
-        call._read_operation()
-        return call
 
-    def _read_operation(self) -> None:
+    def read_operation(self) -> None:
         """Finds out what is asked, the way the service's protocol says it."""
         if target := self.headers.get("x-amz-target"):
             self.operation = target.rpartition(".")[2]
@@ -118,7 +117,7 @@ class Call:
             self.key = unquote(key)
         try:
             operation, _ = get_service_router(self.service).match(Request(self.moto_environ()))
-        except (NotFound, NotImplementedError, LookupError):
+        except (NotFound, NotImplementedError, DataNotFoundError):
             return
         self.operation = operation.name
 
@@ -190,4 +189,5 @@ def _is_item(key: str, name: str) -> bool:
 def _body(environ: Environ, headers: Mapping[str, str]) -> bytes:
     if environ.get("wsgi.input_terminated"):
         return bytes(environ["wsgi.input"].read())
-    return bytes(environ["wsgi.input"].read(int(headers.get("content-length") or 0)))
+    length = headers.get("content-length", "")
+    return bytes(environ["wsgi.input"].read(int(length) if length.isdecimal() else 0))

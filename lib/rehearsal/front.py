@@ -27,6 +27,8 @@ from rehearsal.signature import SignatureError
 CONTROL = "/_rehearsal/"
 _REQUEST_ID = re.compile(rb"(<[rR]equestI[dD]>)[^<]*")
 
+# Query strings with a signature, of version 4 or 2.
+_SIGNED_QUERY = re.compile(r"[?&](X-Amz-Algorithm|X-Amz-Signature|Signature)=")
 # The objects of a request for many that its caller may not have.
 DENIED_OBJECTS: ContextVar[frozenset[str]] = ContextVar("denied_objects", default=frozenset())
 
@@ -83,6 +85,7 @@ class Front:
 
     def _answer(self, call: Call) -> Answer:
         self._identify(call)
+        call.read_operation()
         if not call.operation:
             raise NotImplementedError(f"{call.method} {call.target} is not implemented.")
         self.faults.strike(call, self.lock)
@@ -103,6 +106,8 @@ class Front:
         if signature is None and "authorization" in call.headers:
             message = "The authorization mechanism you have provided is not supported."
             raise Refused(400, "InvalidRequest", message)
+        if signature is None and _SIGNED_QUERY.search(call.target):
+            raise NotImplementedError("A signature in the query (a presigned URL) is not emulated.")
         if signature is None:
             call.caller = ANONYMOUS
             return
@@ -161,7 +166,7 @@ class Front:
     def _control(self, environ: Environ) -> Answer:
         """What only the one who started the account may ask of it."""
         secret = environ.get("HTTP_X_REHEARSAL_SECRET", "")
-        if not self.secret or not hmac.compare_digest(secret, self.secret):
+        if not self.secret or not hmac.compare_digest(secret.encode(), self.secret.encode()):
             return 403, [], b"{}"
         name = environ["PATH_INFO"].removeprefix(CONTROL)
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -173,7 +178,11 @@ class Front:
         }
         if name not in answers:
             return 404, [], b"{}"
-        return 200, [("Content-Type", "application/json")], json.dumps(answers[name]()).encode()
+        try:
+            answer = json.dumps(answers[name]())
+        except (TypeError, ValueError) as error:  # what was asked for, nobody can do
+            return 400, [], json.dumps(str(error)).encode()
+        return 200, [("Content-Type", "application/json")], answer.encode()
 
 
 @cache

@@ -3,11 +3,12 @@
 Not modelled: transit gateways, peering, routes to network interfaces, IPv6, interface endpoints.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
+
+from rehearsal.filters import acl_allows, cidrs, groups_allow, rule_networks
 
 PORTS = (80, 443)
 EVERYWHERE = IPv4Network("0.0.0.0/0")
@@ -22,8 +23,6 @@ NOT_PUBLIC = [
     IPv4Network("192.168.0.0/16"),
     IPv4Network("224.0.0.0/3"),
 ]
-# Answers come back to a port of this range (Linux); a network ACL has to allow all of it.
-EPHEMERAL = (32768, 60999)
 
 
 @dataclass(frozen=True)
@@ -49,16 +48,16 @@ class Host:
     resolver: str
     dns_support: bool
     name: str
-    image_id: str
-    instance_type: str
-    architecture: str
-    launched: str
-    account_id: str
-    region: str
-    availability_zone: str
-    profile_arn: str
-    profile_id: str
-    role: str  # empty without an instance profile
+    account_id: str = ""
+    region: str = ""
+    availability_zone: str = ""
+    image_id: str = ""
+    instance_type: str = ""
+    architecture: str = ""
+    launched: str = ""
+    role: str = ""  # empty without an instance profile
+    profile_arn: str = ""
+    profile_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class Network:
         """Where a TCP connection to the address comes from; None when its packets are dropped."""
         instance = self._ec2.get_instance(instance_id)
         destination = IPv4Address(address)
-        if not self._groups_allow(instance, destination, port):
+        if not groups_allow(self._ec2, instance, destination, port):
             return None
         position = self._leave(
             instance.subnet_id, destination, port, instance.private_ip, instance.public_ip
@@ -123,7 +122,7 @@ class Network:
 
     def _outlook(self, instance: Any) -> Outlook:
         s3 = {
-            region: tuple(_cidrs(prefix_list))
+            region: tuple(cidrs(prefix_list))
             for region, ec2 in self._everywhere.items()
             for prefix_list in ec2.managed_prefix_lists.values()
             if prefix_list.prefix_list_name == f"com.amazonaws.{region}.s3"
@@ -170,7 +169,7 @@ class Network:
     ) -> Position | None:
         """Where a packet comes from that leaves the VPC by the route of this subnet."""
         route = self._route(subnet_id, destination)
-        if route is None or not self._acl_allows(subnet_id, destination, port):
+        if route is None or not acl_allows(self._ec2, subnet_id, destination, port):
             return None
         vpc_id = route.route_table.vpc_id
         if route.gateway and route.gateway.id in self._ec2.vpc_end_points:
@@ -207,37 +206,6 @@ class Network:
         explicit = [table for table in tables if subnet_id in table._associations.values()]
         return (explicit or [table for table in tables if table.main_association_id])[0]
 
-    def _groups_allow(self, instance: Any, destination: IPv4Address, port: int) -> bool:
-        return any(
-            rule.ip_protocol in ("-1", "tcp")
-            and (rule.ip_protocol == "-1" or rule.from_port <= port <= rule.to_port)
-            and any(destination in network for network in self._rule_networks(rule))
-            for group in instance.nics[0].group_set
-            for rule in group.egress_rules
-        )
-
-    def _rule_networks(self, rule: Any) -> Iterator[IPv4Network]:
-        if rule.cidr_ipv4:
-            yield IPv4Network(rule.cidr_ipv4)
-        if rule.prefix_list_id in self._ec2.managed_prefix_lists:
-            yield from _cidrs(self._ec2.managed_prefix_lists[rule.prefix_list_id])
-
-    def _acl_allows(self, subnet_id: str, address: IPv4Address, port: int) -> bool:
-        """Whether the subnet's network ACL lets the request out and any answer back in."""
-        acl = next(
-            acl
-            for acl in self._ec2.network_acls.values()
-            if any(entry.subnet_id == subnet_id for entry in acl.associations)
-        )
-        entries = sorted(acl.network_acl_entries, key=lambda entry: int(entry.rule_number))
-        inward = [entry for entry in entries if not _is_egress(entry)]
-        # The verdict can only change where some rule's range of ports begins or ends.
-        edges = {int(e) for entry in inward for e in _edges(entry) if e is not None}
-        low, high = EPHEMERAL
-        back = [low, high, *(p for e in edges for p in (e, e + 1) if low <= p <= high)]
-        outward = partial(_verdict, [entry for entry in entries if _is_egress(entry)])
-        return outward(address, port) and all(_verdict(inward, address, at) for at in back)
-
     def _networks_named(self, vpc_id: str) -> set[IPv4Network]:
         """Every network that some rule of the VPC names: between two of them nothing differs."""
         ec2 = self._ec2
@@ -247,7 +215,7 @@ class Network:
         acls = [acl for acl in ec2.network_acls.values() if acl.vpc_id == vpc_id]
         return {
             *(network for route in routes for network in _route_networks(route)),
-            *(network for rule in rules for network in self._rule_networks(rule)),
+            *(network for rule in rules for network in rule_networks(ec2, rule)),
             *(
                 IPv4Network(e.cidr_block)
                 for a in acls
@@ -275,37 +243,7 @@ def samples(networks: Iterable[IPv4Network]) -> dict[IPv4Network, IPv4Address]:
     return found
 
 
-def _cidrs(prefix_list: Any) -> list[IPv4Network]:
-    if prefix_list.address_family != "IPv4" or not prefix_list.entries:
-        return []
-    latest = prefix_list.entries[max(prefix_list.entries)]
-    return [IPv4Network(entry["Cidr"]) for entry in latest]
-
-
 def _route_networks(route: Any) -> list[IPv4Network]:
     if route.destination_prefix_list:
-        return _cidrs(route.destination_prefix_list)
+        return cidrs(route.destination_prefix_list)
     return [IPv4Network(route.destination_cidr_block)] if route.destination_cidr_block else []
-
-
-def _is_egress(entry: Any) -> bool:
-    return str(entry.egress).lower() == "true"
-
-
-def _edges(entry: Any) -> tuple[Any, Any]:
-    return entry.port_range_from, entry.port_range_to
-
-
-def _verdict(entries: Iterable[Any], address: IPv4Address, port: int) -> bool:
-    """What the first matching rule of a network ACL says; without one it is a no."""
-    for entry in entries:
-        low, high = _edges(entry)
-        if (
-            entry.cidr_block
-            and address in IPv4Network(entry.cidr_block)
-            and (
-                entry.protocol == "-1" or (entry.protocol == "6" and int(low) <= port <= int(high))
-            )
-        ):
-            return bool(entry.rule_action == "allow")
-    return False

@@ -1,33 +1,52 @@
 """Instances where the kernel offers no namespaces: scripts are asked to go through a proxy.
 
 The proxy lets through what the VPC lets through, and is silent where packets would be dropped.
-A program that ignores the proxy sees the machine's own network.
+What these instances are not: a program that ignores the proxy sees the machine's own network, all
+see its files, and a process that leaves the group of its script outlives it. The proxy and the
+metadata service listen on this machine, but serve only who knows a secret: the password of the
+one, a part of the address of the other.
 """
 
 import base64
 import os
 import re
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from werkzeug.wrappers import Response
 
 from rehearsal.processes import Completed, Processes, environment
 from rehearsal.resolver import lookup
-from rehearsal.services import Gate, Services
+from rehearsal.services import Gate, Services, speak
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 _NOBODY = 65534
 _METADATA = ("169.254.169.254", 80)
 _REQUEST = re.compile(
     rb"(?:(?P<connect>CONNECT) |[A-Z]+ http://)(?P<name>[^\s:/]+)(?::(?P<port>\d+))?[\s/]"
 )
+# Both wait at standard input for the end of the lab, however it comes about.
+_SCRIPT_OF_THE_LAB = """exec 3<&0 </dev/null
+({ read -r _; kill -KILL 0; } <&3 >/dev/null 2>&1 &)
+exec 3<&-
+exec sh -c "$1"
+"""
+_REMOVE_AT_THE_END = """read -r _
+rm -rf "$1" || { sleep 1; rm -rf "$1"; }  # a script that ends now may still write
+"""
 
 
+@cache
 def user_of_scripts() -> dict[str, Any]:
     """How to start a script as nobody; as this user if it is an ordinary one already."""
     if os.getuid() != 0:
@@ -52,43 +71,67 @@ class PortableInstance:
         self._services, self._processes = services, processes
         self._as_user = user_of_scripts()
         self._secret = secrets.token_urlsafe(16)
-        self._metadata = self._gate(services.serve_metadata)
+        self._metadata = self._gate(self._serve_metadata)
         self._proxy = self._gate(self._serve_proxy)
         self._folder = Path(tempfile.mkdtemp(prefix="instance-"))
-        (self._folder / "home").mkdir()
         self._folder.chmod(0o755)
-        (self._folder / "home").chmod(0o1777)
-        (self._folder / "ca-bundle.pem").write_text(services.authority.bundle)
-        (self._folder / "ca-bundle.pem").chmod(0o644)
+        self._bundle = self._folder / "ca-bundle.pem"
+        self._bundle.write_text(services.authority.bundle)
+        self._bundle.chmod(0o644)
+        self._lab_ends, self._lifeline = os.pipe()
+        command = ["sh", "-c", _REMOVE_AT_THE_END, "sh", str(self._folder)]
+        self._keeper = subprocess.Popen(command, stdin=self._lab_ends, start_new_session=True)
 
     def update(self) -> None:
         """Nothing to do: the proxy looks at the outlook for each connection."""
 
     def run(self, script: str, timeout: float) -> Completed:
         """Runs `sh` with the script as a child process that is asked to use the proxy."""
-        home = self._folder / "home"
         proxy = f"http://instance:{self._secret}@127.0.0.1:{self._proxy.port}"
         names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-        variables = environment(
-            home=str(home),
-            bundle=str(self._folder / "ca-bundle.pem"),
-            AWS_EC2_METADATA_SERVICE_ENDPOINT=f"http://127.0.0.1:{self._metadata.port}",
-            **dict.fromkeys(names, proxy),
-            **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1"),
-        )
-        command = ["sh", "-c", script]
-        process = self._processes.start(command, variables, cwd=home, **self._as_user)
-        return self._processes.wait(process, timeout)
+        with tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True) as home:
+            Path(home).chmod(0o1777)
+            variables = environment(
+                home=home,
+                bundle=str(self._bundle),
+                AWS_EC2_METADATA_SERVICE_ENDPOINT=(
+                    f"http://127.0.0.1:{self._metadata.port}/{self._secret}"
+                ),
+                **dict.fromkeys(names, proxy),
+                **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1"),
+            )
+            process = self._processes.start(
+                ["sh", "-c", _SCRIPT_OF_THE_LAB, "sh", script],
+                variables,
+                stdin=self._lab_ends,
+                cwd=home,
+                **self._as_user,
+            )
+            return self._processes.wait(process, timeout)
 
     def close(self) -> None:
-        """Ends the listening and removes the files of the scripts."""
+        """Ends the listening and the scripts, and removes their files."""
         self._metadata.close()
         self._proxy.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lifeline)
+        self._keeper.wait()
+        os.close(self._lab_ends)
 
     def _gate(self, serve: Any) -> Gate:
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         return Gate(listener, serve, self._services.failures)
+
+    def _serve_metadata(self, connection: socket.socket) -> None:
+        speak(connection, self._guarded_metadata, None, self._services.failures)
+
+    def _guarded_metadata(
+        self, environ: "WSGIEnvironment", start: "StartResponse"
+    ) -> Iterable[bytes]:
+        """The metadata service below the secret path, which no other user of the machine knows."""
+        secret, _, path = environ["PATH_INFO"].removeprefix("/").partition("/")
+        if not secrets.compare_digest(secret.encode(), self._secret.encode()):
+            return Response("Not Found", 404)(environ, start)
+        return self._services.metadata({**environ, "PATH_INFO": f"/{path}"}, start)
 
     def _serve_proxy(self, connection: socket.socket) -> None:
         """Makes one connection of the instance, as its own network would have made it."""

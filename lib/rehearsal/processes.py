@@ -44,13 +44,17 @@ class Processes:
         self._running: set[subprocess.Popen[bytes]] = set()
 
     def start(
-        self, command: Sequence[str], environment: Mapping[str, str], **options: Any
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        stdin: int = subprocess.DEVNULL,
+        **options: Any,
     ) -> subprocess.Popen[bytes]:
         """The process of a command, in a process group of its own."""
         process = subprocess.Popen(
             command,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,

@@ -93,7 +93,7 @@ def new_root(visible: list[str], files: dict[str, str]) -> None:
     devices = [f"/dev/{name}" for name in DEVICES]
     for path in [*system, *settings, *devices, *sorted(visible)]:
         show(Path(path))
-    for name, mode in {"proc": 0o555, "tmp": 0o1777, "home": 0o1777}.items():
+    for name, mode in {"proc": 0o555, "sys": 0o555, "tmp": 0o1777, "home": 0o1777}.items():
         (ROOT / name).mkdir(exist_ok=True)  # something visible may lie in it
         (ROOT / name).chmod(mode)
     for name, text in files.items():
@@ -130,6 +130,7 @@ def main(settings: str, *command: str) -> None:
         new_root(wanted["visible"], wanted["files"])
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         drop_privileges()
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, a shell must not
         os.execvp(command[0], command)
     except BaseException:
         os.write(wanted["errors"], traceback.format_exc().encode())

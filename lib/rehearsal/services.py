@@ -5,10 +5,11 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+from dnslib import DNSError
 from werkzeug.serving import WSGIRequestHandler
 from werkzeug.wrappers import Response
 
@@ -112,11 +113,14 @@ def answer_queries(
     """Answers every datagram that comes, until the socket is hung up."""
 
     def loop() -> None:
-        with suppress(OSError):  # hung up
-            while True:
+        while True:
+            try:
                 query, client = resolver.recvfrom(4096)
-                if not query:
+            except OSError:
+                if resolver.fileno() < 0:  # hung up
                     return
+                raise
+            with suppress(DNSError):  # what is no query gets no answer
                 resolver.sendto(reply(query), client)
 
     _in_thread(loop, failures)
@@ -152,7 +156,6 @@ class _Server:
     multithread: bool = True
     multiprocess: bool = False
     passthrough_errors: bool = False
-    _server_version: str = field(default="AmazonS3")
 
     def log(self, level: str, message: str, *_: object) -> None:
         """Keeps what went wrong while a request was answered; the client gets a 500."""
@@ -161,6 +164,10 @@ class _Server:
 
 class _Handler(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
+    server_version = "Rehearsal"
+
+    def version_string(self) -> str:
+        return self.server_version
 
     def handle_expect_100(self) -> bool:
         return True  # run_wsgi says it

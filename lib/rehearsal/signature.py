@@ -70,7 +70,8 @@ class Signature:
         `headers` have lower-case names, `url` is as the client wrote it.
         """
         date = headers.get("x-amz-date", "")
-        if not hmac.compare_digest(headers.get("x-amz-security-token", ""), token or ""):
+        given = headers.get("x-amz-security-token", "")
+        if not hmac.compare_digest(given.encode(), (token or "").encode()):
             raise SignatureError(
                 "InvalidClientTokenId", "The security token included in the request is invalid."
             )

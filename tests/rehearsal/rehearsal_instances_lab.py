@@ -61,6 +61,9 @@ class Lab:
     def run(self, script: str, timeout: float = 30, instance: str = "") -> dict[str, Any]:
         return vars(self.instances.run(instance or self.instance, script, timeout))
 
+    def instance_id(self) -> str:
+        return self.instance
+
     def seen(self) -> list[dict[str, Any]]:
         """The S3 requests since the last time."""
         requests, self.requests = self.requests, []
@@ -78,7 +81,7 @@ class Lab:
 
     def remove_endpoints(self) -> None:
         found = self.ec2.describe_vpc_endpoints()["VpcEndpoints"]
-        ids = [endpoint["VpcEndpointId"] for endpoint in found if endpoint["State"] == "available"]
+        ids = [end["VpcEndpointId"] for end in found if end["State"] == "available"]
         if ids:
             self.ec2.delete_vpc_endpoints(VpcEndpointIds=ids)
         self.instances.sync()
@@ -102,7 +105,9 @@ class Lab:
         return str(address["PublicIp"])
 
     def remove_nat(self) -> None:
-        self.ec2.delete_route(RouteTableId=self.table, DestinationCidrBlock="0.0.0.0/0")
+        table = self.ec2.describe_route_tables(RouteTableIds=[self.table])["RouteTables"][0]
+        if any("NatGatewayId" in route for route in table["Routes"]):
+            self.ec2.delete_route(RouteTableId=self.table, DestinationCidrBlock="0.0.0.0/0")
         self.instances.sync()
 
     def allow_ports(self, first: int, last: int) -> None:
@@ -130,10 +135,10 @@ class Lab:
 
     def fail_in_gate(self) -> None:
         """As if a thread that answers for the network had failed."""
-        self.instances._failures.append(RuntimeError("planted"))
+        self.instances.failures.append(RuntimeError("planted"))
 
     def recover(self) -> None:
-        self.instances._failures.clear()
+        self.instances.failures.clear()
 
     def _subnet(self, cidr: str) -> str:
         subnet = self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=cidr)["Subnet"]

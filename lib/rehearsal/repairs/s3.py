@@ -20,7 +20,7 @@ _LARGEST_POLICY = 20 * 1024
 def judge_nothing(original: Any, self: FakeBucket, action: str, resource: str) -> PermissionResult:
     """moto: judges by policy without its conditions; here it was judged before moto was asked."""
     denied = resource in DENIED_OBJECTS.get()
-    return PermissionResult.DENIED if denied else PermissionResult.NEUTRAL
+    return PermissionResult.DENIED if denied else PermissionResult.PERMITTED
 
 
 @repair(S3Backend, "create_bucket")
