@@ -9,7 +9,6 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
-from traitlets.config import Config
 
 import rehearsal
 
@@ -20,10 +19,7 @@ def execute(path: Path, folder: Path) -> NotebookNode:
     """The notebook with the outputs that it gives in `folder`, without times and the like."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
-        notebook,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(folder)}},
-        config=Config({"KernelManager": {"transport": "ipc"}}),
+        notebook, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )
     client.execute()
     for cell in notebook.cells:
