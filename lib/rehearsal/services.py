@@ -58,7 +58,8 @@ class Services:
     def _host(self, address: str, port: int, environ: "WSGIEnvironment") -> "WSGIApplication":
         position = self.outlook.position(address, port)
         if position is None:
-            raise ConnectionAbortedError("the way was closed after the connection was made")
+            # The way was closed meanwhile. The handler then says nothing more, as a drop would be.
+            raise ConnectionAbortedError
         environ["rehearsal.position"] = position
         environ["REMOTE_ADDR"] = position.source_ip
         name = environ.get("HTTP_HOST", "").partition(":")[0].lower()

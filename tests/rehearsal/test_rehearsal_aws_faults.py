@@ -95,3 +95,20 @@ def test_somebody_else_can_be_first(running: Account) -> None:
 def test_a_fault_that_nobody_knows_is_not_planted(running: Account) -> None:
     with pytest.raises(RuntimeError):
         running.plant("GetBucketPolicy", do="what nobody does")
+
+
+def test_a_filter_finds_what_has_one_of_the_values_asked_for(running: Account) -> None:
+    """A route table of several subnets, asked for by one of them and one of another table."""
+    ec2 = running.client("ec2")
+    subnet = ec2.create_subnet(VpcId=running.ids["rehearsal"], CidrBlock="10.20.9.0/24")
+    subnet_id, table_id = subnet["Subnet"]["SubnetId"], running.ids["private-a"]
+    made = ec2.associate_route_table(RouteTableId=table_id, SubnetId=subnet_id)
+    wanted = [running.ids["app-a"], running.ids["public"]]
+    by_subnet = [{"Name": "association.subnet-id", "Values": wanted}]
+    found = [
+        table["RouteTableId"]
+        for table in ec2.describe_route_tables(Filters=by_subnet)["RouteTables"]
+    ]
+    ec2.disassociate_route_table(AssociationId=made["AssociationId"])
+    ec2.delete_subnet(SubnetId=subnet_id)
+    assert table_id in found and len(found) == 2

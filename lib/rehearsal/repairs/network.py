@@ -1,10 +1,13 @@
 """Prefix lists, routes, addresses and instances: what describes them."""
 
+from datetime import datetime
+from fnmatch import fnmatchcase
 from hashlib import sha256
 from itertools import count
 from typing import Any
 
 import moto.ec2.models.elastic_ip_addresses
+import moto.ec2.utils
 from moto.ec2.models.iam_instance_profile import IamInstanceProfileAssociation
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.managed_prefixes import ManagedPrefixList, ManagedPrefixListBackend
@@ -108,6 +111,20 @@ def profile_association(original: Any, self: Any, *args: Any, **kwargs: Any) -> 
     self.instance.iam_instance_profile["Id"] = self.iam_instance_profile.id
 
 
+_is_filter_matching = moto.ec2.utils.is_filter_matching
+
+
+def _matches(item: Any, name: str, wanted: list[str]) -> bool:
+    """moto: of several values asked for it wants all, and an absent one among the item's own
+    makes the answer hang on the order of a set, which differs from process to process."""
+    values = item.get_filter_value(name)
+    if isinstance(values, str | int | None | datetime):
+        return bool(_is_filter_matching(item, name, wanted))
+    known = [value for value in values if value is not None]
+    return any(fnmatchcase(value, pattern) for value in known for pattern in wanted)
+
+
+moto.ec2.utils.is_filter_matching = _matches
 _public_addresses = count(1)
 moto.ec2.models.elastic_ip_addresses.random_ip = lambda: f"198.51.100.{next(_public_addresses)}"
 ManagedPrefixList.cidrs = property(_ranges)
