@@ -81,7 +81,14 @@ def _execute(notebook: Path, parameters: Parameters) -> Step:
     from traitlets.config import Config
 
     output = _unused(change_folder(parameters) / pass_name(parameters) / notebook.name)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"Could not make the folder {output.parent}; AWS was not asked for anything.",
+            str(error),
+            "set changes_dir to a folder that can be written",
+        ) from error
     started, error = time.monotonic(), None
     try:
         papermill.execute_notebook(

@@ -73,7 +73,7 @@ class PortableInstance:
         self._secret = secrets.token_urlsafe(16)
         self._metadata = self._gate(self._serve_metadata)
         self._proxy = self._gate(self._serve_proxy)
-        self._folder = Path(tempfile.mkdtemp(prefix="instance-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
         self._folder.chmod(0o755)
         self._bundle = self._folder / "ca-bundle.pem"
         self._bundle.write_text(services.authority.bundle)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 
 from rehearsal.processes import Completed
 
-from .rehearsal_instances_lab import OTHER_REGION, REGION
+from .rehearsal_instances_lab import OTHER_REGION, RANGES, REGION
 
 PROJECT = Path(__file__).parents[2]
 SANDBOX = PROJECT / "lib/rehearsal/sandbox.py"
@@ -242,8 +244,31 @@ def test_a_namespace_shows_neither_files_nor_hosts_of_this_machine(lab: Lab) -> 
             tried = lab.run(f"timeout {seconds} bash -c '</dev/tcp/{address}/{port}'")
             assert tried.exit_code != 0, address
     assert lab.run(f"ls {PROJECT}/lib").exit_code != 0
+    keys = "cat /proc/*/environ /proc/*/cmdline | grep -a 'testin[g]'"  # those of the lab
+    assert lab.run(keys).exit_code == 1
+    assert len(lab.run("ls -d /proc/[0-9]*").stdout.splitlines()) <= 2  # the shell and its ls
+
+
+def test_a_namespace_gives_no_way_to_change_this_machine(lab: Lab) -> None:
+    if lab.mode == "portable":
+        pytest.skip("portable: the files are this machine's")
     assert lab.run(f"touch /usr/x || touch {sys.prefix}/x").exit_code != 0
-    assert lab.run("ps -e | wc -l || ls -d /proc/[0-9]* | wc -l").stdout.strip() in "1234"
+    for mounted in lab.run("cat /proc/self/mounts").stdout.splitlines():
+        _, at, kind, options, *_ = mounted.split()
+        assert "nosuid" in options.split(",")
+        assert "ro" in options.split(",") or (at, kind) in {("/", "tmpfs"), ("/proc", "proc")}
+    status = lab.run("cat /proc/self/status").stdout
+    assert re.search(r"NoNewPrivs:\s+1\n", status) and re.search(r"CapEff:\s+0+\n", status)
+
+
+def test_the_resolver_knows_s3_and_the_internet_and_nothing_private(lab: Lab) -> None:
+    if lab.mode == "portable":
+        pytest.skip("portable: a program that ignores the proxy asks this machine's resolver")
+    names = f"s3.{REGION}.amazonaws.com", "example.com", "nothing.internal"
+    found = [lab.run(f"getent ahostsv4 {name}").stdout.partition(" ")[0] for name in names]
+    assert ip_address(found[0]) in ip_network(RANGES[REGION])
+    assert ip_address(found[1]) in ip_network("198.51.100.0/24")
+    assert found[2] == ""
 
 
 def test_a_connection_that_says_nothing_holds_up_nobody(lab: Lab) -> None:
@@ -255,21 +280,30 @@ def test_a_connection_that_says_nothing_holds_up_nobody(lab: Lab) -> None:
     assert both.exit_code == 0 and "ListBucketResult" in both.stdout
 
 
-def test_the_proxy_serves_nobody_else(lab: Lab) -> None:
+def test_the_proxy_connects_only_the_instance_and_only_where_it_may_go(lab: Lab) -> None:
     if lab.mode != "portable":
         pytest.skip("only portable mode has a proxy")
+    connect = "curl -s -m 1 -o /dev/null -w '%{http_connect}' https://example.com"
+    assert lab.run(connect).stdout == "000"
     lab.do("add_nat")
-    stranger = lab.run(
-        "curl -s -o /dev/null -w '%{http_connect}' -x http://x:y@${HTTPS_PROXY#*@} https://example.com"
-    )
-    assert stranger.stdout == "407"
+    assert lab.run(connect).stdout == "200"
+    assert lab.run(f"https_proxy=http://x:y@${{https_proxy#*@}} {connect}").stdout == "407"
+
+
+def test_the_metadata_of_portable_mode_answer_nobody_else(lab: Lab) -> None:
+    if lab.mode != "portable":
+        pytest.skip("only in portable mode do they listen on this machine")
+    token = "curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60'"
+    origin = "${AWS_EC2_METADATA_SERVICE_ENDPOINT%/*}"
+    for secret in ("", "/guess", "/%C3%A9"):
+        assert lab.run(f"{token} {origin}{secret}/latest/api/token").exit_code == 22
 
 
 def test_time_and_output_are_bounded(lab: Lab) -> None:
     began = time.monotonic()
     late = lab.run("echo first; sleep 4242 & sleep 4242", timeout=1)
     assert late.timed_out and late.stdout == "first\n" and time.monotonic() - began < 5
-    assert not processes("4242")
+    wait_until(lambda: not processes("4242"))
     long = lab.run("yes | head -c 3000000; echo problem >&2; exit 3")
     assert len(long.stdout) == 1_000_000
     assert (long.exit_code, long.stderr, long.timed_out) == (3, "problem\n", False)
@@ -306,6 +340,20 @@ def test_nothing_outlives_a_lab_that_is_killed(start: Start, ordinary_user: bool
     lab.process.kill()
     wait_until(lambda: not processes("4343"))
     assert sorted(name for _, name in socket.if_nameindex()) == interfaces
+
+
+def test_a_portable_lab_that_is_killed_leaves_no_script_and_no_file(start: Start) -> None:
+    lab = start("portable", ordinary_user=True)
+    folder = Path(lab.run("dirname $PWD").stdout.strip())
+    # Held open, because the lab may have a temporary directory that ends with it.
+    directory = os.open(f"/proc/{lab.process.pid}/root{folder.parent}", os.O_RDONLY)
+    files = Path(f"/proc/self/fd/{directory}/{folder.name}")
+    assert files.exists()
+    lab.send("run", script="sleep 4444 & trap '' TERM HUP; sleep 4444; true")
+    wait_until(lambda: len(processes("4444")) == 2)
+    lab.process.kill()
+    wait_until(lambda: not processes("4444") and not files.exists())
+    os.close(directory)
 
 
 def processes(argument: str) -> list[str]:
