@@ -83,12 +83,12 @@ def _execute(notebook: Path, parameters: Parameters) -> Step:
     output = _unused(change_folder(parameters) / pass_name(parameters) / notebook.name)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except OSError as refused:
         raise BadInput(
             f"Could not make the folder {output.parent}; AWS was not asked for anything.",
-            str(error),
+            str(refused),
             "set changes_dir to a folder that can be written",
-        ) from error
+        ) from refused
     started, error = time.monotonic(), None
     try:
         papermill.execute_notebook(
