@@ -42,17 +42,19 @@ class World:
 
     def plan(self, **changes: Any) -> str:
         """Plans by the library, as notebook 20 does, and gives the digest."""
-        return self._planned(self.parameters(**changes)).plan.digest
+        return self.planned(**changes).plan.digest
 
     def apply(self, digest: str = "", **changes: Any) -> str:
         """Plans, approves and applies by the library, as notebooks 20 and 40 do."""
         digest = digest or self.plan(**changes)
-        parameters = self.parameters(**changes, approved_plan=digest)
-        self._planned(parameters).apply_endpoint()
-        self._planned(parameters).apply_bucket_policy()
+        approved = {**changes, "approved_plan": digest}
+        self.planned(**approved).apply_endpoint()
+        self.planned(**approved).apply_bucket_policy()
         return digest
 
-    def _planned(self, parameters: Parameters) -> change.Planned:
+    def planned(self, **changes: Any) -> change.Planned:
+        """The plan by the library, with all that the notebooks ask of it."""
+        parameters = self.parameters(**changes)
         bound = aws.connect(parameters)
         reading = change.read(bound, parameters)
         return change.planned(bound, Record(parameters, "test"), reading)
@@ -64,11 +66,12 @@ class World:
         return result
 
     def observed(self, digest: str = "") -> dict[str, tuple[str, str]]:
-        """What notebook 50 saw, by probe: outcome and detail."""
+        """What notebook 50 saw from app-1, by probe: outcome and detail."""
         parameters = self.parameters(approved_plan=digest)
         path = change_folder(parameters) / "facts" / pass_name(parameters)
         facts = json.loads((path / "50_check_from_instance.json").read_text())
-        return {one["probe"]: (one["outcome"], one["detail"]) for one in facts["observations"]}
+        seen = [one for one in facts["observations"] if one["instance_id"] == self.id("app-1")]
+        return {one["probe"]: (one["outcome"], one["detail"]) for one in seen}
 
     def cli(self, *arguments: str) -> Result:
         """Runs the real command line."""
@@ -91,6 +94,11 @@ class World:
 @pytest.fixture
 def world(account: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A rehearsal account at its start, with the operator's environment."""
+    return enter(account, tmp_path, monkeypatch)
+
+
+def enter(account: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Turns this process to an account, as its operator."""
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     for name, value in account.environment().items():
         monkeypatch.setenv(name, value)

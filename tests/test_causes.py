@@ -107,19 +107,25 @@ def test_a_policy_with_another_endpoints_id_is_a_denial_by_the_bucket_policy(wor
         ],
         "Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-0123456789abcdef0"}},
     }
-    put_policy(world, deny)
     digest = world.apply(restrict_to="none")
+    put_policy(world, deny)
     step = world.notebook(CHECK, digest, restrict_to="none")
     reason = "explicit deny in a resource-based policy"
     assert saw(world, "list", f"denied: {reason}") in failure(step, CheckFailed)
 
 
 def test_an_endpoint_policy_without_list_is_a_denial_by_the_endpoint(world: World) -> None:
+    ec2 = world.client("ec2")
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=world.id("rehearsal"),
+        ServiceName="com.amazonaws.ap-northeast-1.s3",
+        RouteTableIds=[world.id("private-a")],
+    )["VpcEndpoint"]["VpcEndpointId"]
+    digest = world.apply()
     statement = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "*"}
-    path = world.folder.parent / "narrow.json"
-    path.write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
-    digest = world.apply(endpoint_policy=str(path))
-    text = failure(world.notebook(CHECK, digest, endpoint_policy=str(path)), CheckFailed)
+    narrow = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, PolicyDocument=narrow)
+    text = failure(world.notebook(CHECK, digest), CheckFailed)
     assert saw(world, "list", "denied: no VPC endpoint policy allows") in text
 
 

@@ -25,7 +25,9 @@ from private_s3.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mypy_boto3_accessanalyzer import AccessAnalyzerClient
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_iam import IAMClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_ssm import SSMClient
 
@@ -53,8 +55,16 @@ class Account:
         self.calls[event_name.rsplit(".", 1)[1]] += 1
 
     @cached_property
+    def accessanalyzer(self) -> AccessAnalyzerClient:
+        return self.session.client("accessanalyzer", config=CONFIG)
+
+    @cached_property
     def ec2(self) -> EC2Client:
         return self.session.client("ec2", config=CONFIG)
+
+    @cached_property
+    def iam(self) -> IAMClient:
+        return self.session.client("iam", config=CONFIG)
 
     @cached_property
     def s3(self) -> S3Client:
@@ -82,7 +92,7 @@ def connect(parameters: Parameters) -> Account:
             profile_name=parameters.profile or None, region_name=parameters.region
         )
         if parameters.role_arn:
-            session = _assume(session, parameters)
+            session = _assume(session, parameters.role_arn, parameters.change_id)
         caller = session.client("sts", config=CONFIG).get_caller_identity()
     if caller["Account"] != parameters.expected_account:
         raise BadInput(
@@ -95,15 +105,25 @@ def connect(parameters: Parameters) -> Account:
     return account
 
 
-def _assume(session: boto3.Session, parameters: Parameters) -> boto3.Session:
+def assume(account: Account, role_arn: str, name: str) -> Account:
+    """The same account as a role sees it; its calls are counted with the others."""
+    with attempt(f"assume {role_arn}", "let the role trust the operator, if it is to be asked"):
+        session = _assume(account.session, role_arn, name)
+    account.calls["AssumeRole"] += 1
+    assumed = Account(session, account.id, role_arn)
+    assumed.calls = account.calls
+    return assumed
+
+
+def _assume(session: boto3.Session, role_arn: str, name: str) -> boto3.Session:
     credentials = session.client("sts", config=CONFIG).assume_role(
-        RoleArn=parameters.role_arn, RoleSessionName=parameters.change_id
+        RoleArn=role_arn, RoleSessionName=name
     )["Credentials"]
     return boto3.Session(
         aws_access_key_id=credentials["AccessKeyId"],
         aws_secret_access_key=credentials["SecretAccessKey"],
         aws_session_token=credentials["SessionToken"],
-        region_name=parameters.region,
+        region_name=session.region_name,
     )
 
 

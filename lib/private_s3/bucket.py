@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from private_s3 import aws, endpoint, statements
+from private_s3.callers import instance_arn
 from private_s3.errors import AwsRefused, BadInput, PlanChanged
+from private_s3.identities import REMEDY, Identities
 from private_s3.network import Network
-from private_s3.parameters import Parameters
+from private_s3.parameters import Parameters, RestrictTo
 from private_s3.plan import NEW_ENDPOINT, Change, Plan, State
 from private_s3.record import Check, Record
 from private_s3.tables import table
@@ -74,24 +76,87 @@ def state(bucket: Bucket, network: Network, parameters: Parameters) -> State:
     return {(f"bucket/{bucket.name}", "policy"): text}
 
 
-def wanted(bucket: Bucket, network: Network, parameters: Parameters, endpoints: State) -> State:
+def wanted(
+    bucket: Bucket,
+    network: Network,
+    parameters: Parameters,
+    endpoints: State,
+    identities: Identities,
+) -> State:
     """What it shall hold: the policy with our statements merged in, by level of `restrict_to`.
 
     `endpoints` is what `endpoint.wanted` says, since the endpoint may yet have to be made.
     """
-    ours = []
-    if parameters.restrict_to == "endpoint":
-        ids = {str(v) for (_, field), v in endpoints.items() if field == endpoint.S3_ROUTE}
-        ours = [
-            statements.outside_endpoint(
-                bucket.name,
-                sorted(ids),
-                parameters.break_glass_role,
-                allow_services=parameters.allow_services,
-            )
-        ]
     key = (f"bucket/{bucket.name}", "policy")
-    return {key: statements.merge(state(bucket, network, parameters)[key], ours)}
+    present = state(bucket, network, parameters)[key]
+    level = parameters.restrict_to
+    made = fence(network, parameters, endpoints, identities, level).statements(level)
+    return {key: statements.merge(present, made)}
+
+
+def fence(
+    network: Network,
+    parameters: Parameters,
+    endpoints: State,
+    identities: Identities,
+    level: RestrictTo,
+) -> statements.Fence:
+    """Who stays inside at a level; raises BadInput or AwsRefused if it cannot be known."""
+    ids = {str(v) for (_, field), v in endpoints.items() if field == endpoint.S3_ROUTE}
+    return statements.Fence(
+        parameters.bucket,
+        sorted(ids),
+        _roles(network, identities) if level not in ("none", "endpoint") else [],
+        sorted(instance_arn(identities.account, i["InstanceId"]) for i in network.instances),
+        parameters.break_glass_role,
+        parameters.allow_services,
+    )
+
+
+def _roles(network: Network, identities: Identities) -> list[str]:
+    """ARNs of the roles of the instances; raises BadInput for an instance that has none."""
+    roles = {}
+    for instance in network.instances:
+        profile = instance.get("IamInstanceProfile", {}).get("Arn", "no instance profile")
+        found = identities.role_of(profile)
+        if not found:
+            attempted = f"Could not find the role of {instance['InstanceId']}; nothing was written."
+            if identities.unread:
+                raise AwsRefused(attempted, identities.unread, REMEDY)
+            remedy = "give the instance a role, or set restrict_to to none or endpoint"
+            raise BadInput(attempted, f"It has {profile}, which gives no role.", remedy)
+        roles[found.arn] = instance
+    return sorted(roles)
+
+
+def read_public_access_block(account: aws.Account, bucket: str) -> dict[str, bool] | None:
+    """The bucket's Block Public Access settings; None if they may not be read."""
+    try:
+        with aws.attempt(f"read Block Public Access of {bucket}", "-"):
+            answer = account.s3.get_public_access_block(
+                Bucket=bucket, ExpectedBucketOwner=account.id
+            )
+    except AwsRefused as error:
+        if error.code == "NoSuchPublicAccessBlockConfiguration":
+            return {}
+        if error.code != "AccessDenied":
+            raise
+        return None
+    return dict(answer["PublicAccessBlockConfiguration"])  # type: ignore[arg-type]
+
+
+def read_replication_role(account: aws.Account, bucket: str) -> str:
+    """ARN of the role by which S3 replicates the bucket; empty if none, or not to be read."""
+    try:
+        with aws.attempt(f"read the replication of {bucket}", "-"):
+            answer = account.s3.get_bucket_replication(
+                Bucket=bucket, ExpectedBucketOwner=account.id
+            )
+    except AwsRefused as error:
+        if error.code not in ("ReplicationConfigurationNotFoundError", "AccessDenied"):
+            raise
+        return ""
+    return answer["ReplicationConfiguration"]["Role"]
 
 
 def apply(
@@ -112,7 +177,10 @@ def apply(
 
 def _put(account: aws.Account, bucket: str, text: str | None, record: Record) -> None:
     s3, owned = account.s3, {"Bucket": bucket, "ExpectedBucketOwner": account.id}
-    remedy = "look at the policy in the plan, and at the bucket's Block Public Access"
+    remedy = (
+        "look at the policy in the plan and at the bucket's Block Public Access; if S3 does not "
+        "take the condition keys of restrict_to, set it to role"
+    )
     if text is None:
         with record.write("DeleteBucketPolicy", owned, remedy) as outcome:
             outcome.answered(s3.delete_bucket_policy(**owned))
@@ -143,47 +211,13 @@ def difference(before: str | None, after: str | None) -> pd.DataFrame:
 
 def kept(before: str | None, after: str | None) -> Check:
     """Whether every statement of somebody else is still there, in its order."""
-    theirs = [k for k, s in _statements(before).items() if s.get("Sid") not in statements.OURS]
+    theirs = [k for k, s in _statements(before).items() if not statements.is_ours(s)]
     now = [key for key in _statements(after) if key in theirs]
     return Check.of(
         "no statement of anybody else changed",
         now == theirs,
         f"{len(now)} of {len(theirs)} kept in their order",
     )
-
-
-def observe(account: aws.Account, parameters: Parameters) -> list[Check]:
-    """What the operator's own seat, outside the VPC, may do with the bucket now.
-
-    With `restrict_to: endpoint` the bucket policy must deny the data. A refusal for any other
-    reason proves nothing of the policy, so it is UNCERTAIN.
-    """
-    request: dict[str, Any] = {"Bucket": parameters.bucket, "ExpectedBucketOwner": account.id}
-    answer = "the listing was answered"
-    try:
-        with aws.attempt(f"list {parameters.bucket} from outside", "-"):
-            account.s3.list_objects_v2(**request, MaxKeys=1)
-    except AwsRefused as error:
-        if error.code != "AccessDenied":
-            raise
-        answer = error.answer
-    name, denied = "data denied from outside", answer.startswith("AWS answered AccessDenied")
-    if not parameters.applying or parameters.restrict_to == "none":
-        data = Check(name, "SKIPPED", answer)
-    elif denied and "explicit deny in a resource-based policy" not in answer:
-        data = Check(name, "UNCERTAIN", answer)
-    else:
-        data = Check.of(name, denied, answer)
-    return [data, _administration(account, parameters)]
-
-
-def _administration(account: aws.Account, parameters: Parameters) -> Check:
-    name = "policy still within the operator's reach"
-    try:
-        read_policy(account, parameters.bucket)
-    except AwsRefused as error:
-        return Check(name, "FAIL", error.answer)
-    return Check(name, "PASS", "GetBucketPolicy was answered")
 
 
 def _statements(policy: str | None) -> dict[str, statements.Statement]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from private_s3 import aws, bucket, endpoint, instance, network, plan
+from private_s3 import aws, bucket, endpoint, guard, instance, network, observe, plan, prediction
 from private_s3.bucket import Bucket
+from private_s3.identities import Identities
+from private_s3.matrix import Matrix
 from private_s3.network import Network, Route
 from private_s3.parameters import Parameters
 from private_s3.plan import NEW_ENDPOINT, Change, Plan, State
-from private_s3.record import Check, Record
+from private_s3.record import Check, Record, require
 from private_s3.tables import table
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ class Planned:
     plan: Plan
     finished: frozenset[Change]
     seen: Mapping[str, Any]
+    identities: Identities = field(repr=False)
 
     def sentence(self) -> str:
         """What the plan amounts to, and either the digest to approve or how far it is applied."""
@@ -68,9 +72,29 @@ class Planned:
 
     def _apply(self, parts: tuple[str, ...], apply: Any) -> pd.DataFrame:
         applying = self.record.parameters.applying
-        if applying:
+        if applying and any(c.resource.startswith(parts) for c in self._todo):
+            require(f"Refused plan {self.plan.digest}; nothing was written.", self.guard)
             apply(self.account, self.reading.network, self.plan, self.finished, self.record)
         return plan.outcomes(self.plan, self.finished, parts, applied=applying)
+
+    @property
+    def _todo(self) -> frozenset[Change]:
+        return frozenset(self.plan.changes) - self.finished
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """Who can do what with the bucket from where, before and after; four calls to AWS."""
+        return prediction.matrix(self)
+
+    def dial(self) -> pd.DataFrame:
+        """Whom each level of `restrict_to` shuts out beyond the one before, in this account."""
+        return prediction.dial(self)
+
+    @cached_property
+    def guard(self) -> list[Check]:
+        """Whether the plan may be carried out: nobody locked out, and nothing that must work."""
+        changes_policy = any(c.resource.startswith(bucket.PARTS) for c in self.plan.changes)
+        return guard.checks(self.matrix, self.record.parameters, changes_policy=changes_policy)
 
     @property
     def routes_before(self) -> list[Route]:
@@ -149,9 +173,12 @@ class Planned:
         While planning nothing is written, and instances that cannot be asked are no failure.
         """
         parameters, found = self.record.parameters, self.reading.network.instances
+        others = (c.instances for c, _ in self.matrix.by_caller if c.part == "neighbour")
+        neighbours = [instance_id for group in others for instance_id in group]
         answers = instance.ask(
             self.account.ssm,
             [one["InstanceId"] for one in found],
+            neighbours=neighbours if "neighbours" in parameters.check_also else [],
             bucket=parameters.bucket,
             region=parameters.region,
             change_id=parameters.change_id,
@@ -159,6 +186,12 @@ class Planned:
         )
         self.record.fact("observations", [asdict(one) for one in answers.observations])
         return answers
+
+    def compare(self, answers: instance.Answers) -> observe.Comparison:
+        """What was observed beside what was predicted; kept with the facts of this step."""
+        comparison = observe.compare(self.account, self.record, self.matrix.by_caller, answers)
+        self.record.fact("compared", comparison.facts())
+        return comparison
 
     def undo_endpoint(self, reading: Reading) -> str:
         """The commands that take away what this change made of the endpoint."""
@@ -205,7 +238,8 @@ def planned(account: aws.Account, record: Record, reading: Reading) -> Planned:
     parameters = record.parameters
     now = reading.state(parameters)
     endpoints = endpoint.wanted(reading.network, parameters)
-    policies = bucket.wanted(reading.bucket, reading.network, parameters, endpoints)
+    identities = Identities(account)
+    policies = bucket.wanted(reading.bucket, reading.network, parameters, endpoints, identities)
     changes = plan.between(now, {**endpoints, **policies})
     fresh = Plan(parameters.change_id, account.id, account.region, changes)
     seen = {
@@ -215,7 +249,7 @@ def planned(account: aws.Account, record: Record, reading: Reading) -> Planned:
     }
     chosen, kept = record.approved(fresh, seen)
     record.fact("plan", chosen.digest)
-    return Planned(account, record, reading, chosen, plan.done(chosen, now), kept)
+    return Planned(account, record, reading, chosen, plan.done(chosen, now), kept, identities)
 
 
 def _routes(routes: set[Route], what: str) -> str:

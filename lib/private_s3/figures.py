@@ -120,10 +120,14 @@ def alt_text(before: pd.DataFrame, after: pd.DataFrame, *, planned: bool = False
 
 def show(before: pd.DataFrame, after: pd.DataFrame, *, planned: bool = False) -> None:
     """Displays the picture with its alternative text, in its own size and sharpness."""
-    figure, png = reach(before, after, planned=planned), io.BytesIO()
+    present(reach(before, after, planned=planned), alt_text(before, after, planned=planned))
+
+
+def present(figure: Figure, alt: str) -> None:
+    """Displays a figure so that it says the same to those who cannot see it."""
+    png = io.BytesIO()
     figure.savefig(png, format="png")
     width = round(figure.get_figwidth() * SHOWN_DPI)
-    alt = alt_text(before, after, planned=planned)
     display(Image(png.getvalue(), format="png", width=width, alt=alt))  # type: ignore[no-untyped-call]
 
 
@@ -233,6 +237,11 @@ def _word(axes: Axes, x: float, y: float, word: str, align: str) -> None:
 def _list(names: list[str], many: str = "subnets") -> str:
     if len(names) > 4:
         return f"{len(names)} {many}"
+    return joined(names)
+
+
+def joined(names: list[str]) -> str:
+    """Names as a sentence lists them."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 

@@ -24,6 +24,8 @@ READS = {"identity": "succeeded", "list": "succeeded"}
 WRITES = {"write": "succeeded", "read": "succeeded", "delete": "succeeded"}
 UNREACHED = {"internet": "unreachable", "other-region": "unreachable"}
 OTHER_REGIONS = ("us-east-1", "us-west-2")
+# By instance and probe: the outcome that is expected.
+Expected = Mapping[str, Mapping[str, str]]
 PROBE_COLUMNS = ("instance", "probe", "expected", "observed", "detail")
 CHECK_PREFIX = ".private-s3-check"
 INTERNET = "https://example.com"
@@ -80,6 +82,15 @@ class Observation:
     def agrees(self, expected: str) -> bool:
         """Whether it saw what was expected; "unreachable" stands for each of UNREACHABLE."""
         return self.outcome in (UNREACHABLE if expected == "unreachable" else {expected})
+
+    @property
+    def state(self) -> str:
+        """The outcome in the words of the access matrix, where it has one for it."""
+        # S3 says that an object is not there only to those who may read it, or may not list.
+        hidden = self.probe == "read" and "perform: s3:ListBucket" in self.text
+        if self.outcome in ("succeeded", "not found") or hidden:
+            return "allowed"
+        return "no way" if self.outcome in UNREACHABLE else self.outcome
 
 
 class _Invocation(NamedTuple):
@@ -166,13 +177,20 @@ def managed(ssm: SSMClient, instance_ids: Sequence[str]) -> dict[str, str]:
 
 
 def run(
-    ssm: SSMClient, instance_ids: Sequence[str], script: str, *, timeout: int = EXECUTION_TIMEOUT
+    ssm: SSMClient,
+    instance_ids: Sequence[str],
+    script: str,
+    *,
+    optional: Sequence[str] = (),
+    timeout: int = EXECUTION_TIMEOUT,
 ) -> list[Observation]:
     """What each probe of the script saw on each instance; one command for all of them.
 
+    Those of `optional` that SSM does not reach are left out.
     IAM actions: ssm:DescribeInstanceInformation, ssm:SendCommand, ssm:GetCommandInvocation.
     """
-    silent = {i: status for i, status in managed(ssm, instance_ids).items() if status != "Online"}
+    status = managed(ssm, [*instance_ids, *optional])
+    silent = {i: status[i] for i in instance_ids if status[i] != "Online"}
     if silent:
         raise CheckFailed(
             "Could not run the checks: Systems Manager does not reach every instance.",
@@ -180,6 +198,7 @@ def run(
             "give the VPC interface endpoints for ssm and ssmmessages (port 443 open to the"
             " instance), the instance's role AmazonSSMManagedInstanceCore, and start its agent",
         )
+    instance_ids = [*instance_ids, *(i for i in optional if status[i] == "Online")]
     with aws.attempt(
         f"start the checks on {', '.join(instance_ids)}",
         "grant ssm:SendCommand on AWS-RunShellScript and the instances to the operator",
@@ -246,11 +265,13 @@ def _observation(
 
 @dataclass(frozen=True)
 class Answers:
-    """What the instances answered, and what they should have; `unasked` says why they could not."""
+    """What the instances answered, and what those of the change should have answered.
+
+    `unasked` says why they could not be asked.
+    """
 
     observations: list[Observation]
-    expected: Mapping[str, str]
-    instance_ids: Sequence[str]
+    expected: Expected
     applying: bool
     unasked: str = ""
 
@@ -262,13 +283,13 @@ class Answers:
         """One check per instance and probe; SKIPPED while planning, with what was seen."""
         if self.unasked:
             return [
-                Check(f"{one} can be asked", "UNCERTAIN", self.unasked) for one in self.instance_ids
+                Check(f"{one} can be asked", "UNCERTAIN", self.unasked) for one in self.expected
             ]
         seen = {(one.instance_id, one.probe): one for one in self.observations}
         return [
-            self._check(f"{probe} from {instance_id}", expected, seen.get((instance_id, probe)))
-            for instance_id in self.instance_ids
-            for probe, expected in self.expected.items()
+            self._check(f"{probe} from {instance_id}", outcome, seen.get((instance_id, probe)))
+            for instance_id, expected in self.expected.items()
+            for probe, outcome in expected.items()
         ]
 
     def _check(self, name: str, expected: str, seen: Observation | None) -> Check:
@@ -286,41 +307,43 @@ def ask(
     ssm: SSMClient,
     instance_ids: Sequence[str],
     *,
+    neighbours: Sequence[str],
     bucket: str,
     region: str,
     change_id: str,
     applying: bool,
 ) -> Answers:
-    """What the instances see of the bucket and of the world.
+    """What the instances, and those of their neighbours that SSM reaches, see of the bucket.
 
     While planning they write nothing, and not being able to ask them is no failure yet.
     """
-    expected = {**READS, **WRITES, **UNREACHED} if applying else {**READS, **UNREACHED}
-    other_region = next(one for one in OTHER_REGIONS if one != region)
+    probes = {**READS, **WRITES, **UNREACHED} if applying else {**READS, **UNREACHED}
+    expected = dict.fromkeys(instance_ids, probes)
     text = script(
         bucket=bucket,
         region=region,
         change_id=change_id,
-        other_region=other_region,
+        other_region=next(one for one in OTHER_REGIONS if one != region),
         other_bucket=bucket,
         writes=applying,
     )
     try:
-        return Answers(run(ssm, instance_ids, text), expected, instance_ids, applying)
+        observations = run(ssm, instance_ids, text, optional=neighbours)
     except RunbookError as error:
         if applying:
             raise
-        return Answers([], expected, instance_ids, applying, error.answer)
+        return Answers([], expected, applying, error.answer)
+    return Answers(observations, expected, applying)
 
 
-def frame(observations: Iterable[Observation], expected: Mapping[str, str]) -> pd.DataFrame:
+def frame(observations: Iterable[Observation], expected: Expected) -> pd.DataFrame:
     """One row per instance and probe; a probe that is expected but said nothing is "not run"."""
     seen = {(one.instance_id, one.probe): one for one in observations}
     rows = []
-    for instance_id in sorted({instance_id for instance_id, _ in seen}):
+    for instance_id in dict.fromkeys([*expected, *(instance_id for instance_id, _ in seen)]):
         for probe in PROBES:
-            one = seen.get((instance_id, probe))
-            if one or probe in expected:
+            one, outcomes = seen.get((instance_id, probe)), expected.get(instance_id, {})
+            if one or probe in outcomes:
                 found = (one.outcome, one.detail) if one else ("not run", "")
-                rows.append((instance_id, probe, expected.get(probe, ""), *found))
+                rows.append((instance_id, probe, outcomes.get(probe, ""), *found))
     return table(rows, PROBE_COLUMNS)

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 INSTANCE_COLUMNS = ("instance", "id", "state", "address", "subnet", "vpc", "role")
 SUBNET_COLUMNS = ("subnet", "id", "route_table", "association", "s3_goes_to", "instances")
 NOWHERE = "nowhere"
+# Filters out what is terminated, or on its way to be.
+THERE = {
+    "Name": "instance-state-name",
+    "Values": ["pending", "running", "stopping", "stopped"],
+}
 DESTINATIONS = ("DestinationPrefixListId", "DestinationCidrBlock", "DestinationIpv6CidrBlock")
 TARGETS = (
     "GatewayId",
@@ -132,13 +137,8 @@ def find_instances(ec2: EC2Client, parameters: Parameters) -> list[InstanceTypeD
     if parameters.instance_ids:
         request: dict[str, Any] = {"InstanceIds": parameters.instance_ids}
     else:
-        states = ["pending", "running", "stopping", "stopped"]
-        request = {
-            "Filters": [
-                {"Name": "tag:Name", "Values": [parameters.instance_name]},
-                {"Name": "instance-state-name", "Values": states},
-            ]
-        }
+        named = {"Name": "tag:Name", "Values": [parameters.instance_name]}
+        request = {"Filters": [named, THERE]}
     try:
         with aws.attempt(attempted, "grant ec2:DescribeInstances to the caller"):
             reservations = aws.pages(ec2, "describe_instances", "Reservations", **request)
@@ -206,6 +206,14 @@ def read(ec2: EC2Client, instances: list[InstanceTypeDef], region: str) -> Netwo
             and endpoint["State"].lower() not in ("deleting", "deleted")
         ],
     )
+
+
+def neighbours(ec2: EC2Client, vpc_id: str) -> list[InstanceTypeDef]:
+    """Every instance of a VPC that is there to stay."""
+    in_vpc = {"Name": "vpc-id", "Values": [vpc_id]}
+    with aws.attempt(f"read the instances of {vpc_id}", "grant ec2:DescribeInstances"):
+        reservations = aws.pages(ec2, "describe_instances", "Reservations", Filters=[in_vpc, THERE])
+    return [instance for reservation in reservations for instance in reservation["Instances"]]
 
 
 def name(item: Mapping[str, object]) -> str:

@@ -12,8 +12,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from private_s3.errors import BadInput
 
-RestrictTo = Literal["none", "endpoint"]
+# From open to narrow; each level keeps what the one before it demands.
+RestrictTo = Literal["none", "endpoint", "role", "instance", "instance-origin"]
+# Who besides the instances of the change is asked what they can do.
+Seat = Literal["neighbours", "break-glass"]
 InstanceId = Annotated[str, Field(pattern=r"^i-[0-9a-f]{8,17}$")]
+CallerName = Annotated[
+    str,
+    Field(
+        pattern=r"^(i-[0-9a-f]{8,17}"
+        r"|arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9_+=,.@/-]+)$"
+    ),
+]
 # What IPython itself puts into a notebook's namespace.
 IPYTHON_NAMES = frozenset({"In", "Out"})
 
@@ -64,7 +74,9 @@ class Parameters(BaseModel):
     )
     restrict_to: RestrictTo = Field(
         "none",
-        description="none: the bucket policy stays; endpoint: data only through the VPC endpoint",
+        description="Who may reach the data: none (the bucket policy stays), endpoint (whoever "
+        "comes through it), role (of the instances), instance (these alone), instance-origin (and "
+        "from their own address)",
     )
     break_glass_role: str = Field(
         "",
@@ -73,6 +85,16 @@ class Parameters(BaseModel):
     )
     allow_services: bool = Field(
         True, description="AWS services (log delivery, Athena) keep their access"
+    )
+    must_work: list[CallerName] = Field(
+        [],
+        description="Who must keep what they can do: ARNs of roles and users outside, ids of "
+        "other instances of the VPC",
+    )
+    check_also: list[Seat] = Field(
+        [],
+        description="Whom step 50 asks besides: neighbours (runs its script on the other "
+        "instances that the matrix shows), break-glass (assumes the role; that may raise an alarm)",
     )
     approved_plan: str = Field(
         "",

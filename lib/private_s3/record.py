@@ -29,16 +29,17 @@ class Check:
     """One thing that must hold, and whether it does.
 
     SKIPPED: this pass changes nothing, so there is nothing to hold. UNCERTAIN: what would tell
-    could not be read; never to be taken for a PASS.
+    could not be read; never to be taken for a PASS. `remedy` is what to do if it fails.
     """
 
     name: str
     state: State
     detail: str = ""
+    remedy: str = ""
 
     @classmethod
-    def of(cls, name: str, passed: bool, detail: str = "") -> Check:
-        return cls(name, "PASS" if passed else "FAIL", detail)
+    def of(cls, name: str, passed: bool, detail: str = "", remedy: str = "") -> Check:
+        return cls(name, "PASS" if passed else "FAIL", detail, remedy)
 
 
 @dataclass
@@ -91,13 +92,8 @@ class Record:
         """The checks as a table, kept in the change folder; raises CheckFailed if one is FAIL."""
         self._checks += checks
         self._save_facts()
-        failed = [check for check in checks if check.state == "FAIL"]
-        if failed:
-            raise CheckFailed(
-                f"Checked {len(checks)} things in step {self.step} of {self.parameters.change_id}.",
-                "Failed: " + "; ".join(f"{check.name} ({check.detail})" for check in failed),
-                "read the tables above; nothing after this cell was run",
-            )
+        attempted = f"Checked {len(checks)} things in step {self.step}"
+        require(f"{attempted} of {self.parameters.change_id}.", checks)
         return checks_frame(checks)
 
     def results(self, account: aws.Account) -> pd.DataFrame:
@@ -186,6 +182,18 @@ class Record:
             journal.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
             journal.flush()
             os.fsync(journal.fileno())
+
+
+def require(attempted: str, checks: Sequence[Check]) -> None:
+    """Raises CheckFailed that names each FAIL, and what to do about it."""
+    failed = [check for check in checks if check.state == "FAIL"]
+    if failed:
+        remedies = dict.fromkeys(check.remedy for check in failed if check.remedy)
+        raise CheckFailed(
+            attempted,
+            "Failed: " + "; ".join(f"{check.name} ({check.detail})" for check in failed),
+            "; ".join(remedies) or "read the tables above; nothing after this cell was run",
+        )
 
 
 def change_folder(parameters: Parameters) -> Path:

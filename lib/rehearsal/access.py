@@ -209,6 +209,7 @@ class Access:
             identity=self._identity(principal.arn) if principal.kind == "role-session" else (),
             resource=resource_policy,
             endpoint=endpoint,
+            boundary=self._boundary(principal.arn),
             restrict_public_buckets=bool(block and block.restrict_public_buckets),
         )
         return decide(Request(principal, action, resource, owner, self._context(call)), policies)
@@ -221,13 +222,14 @@ class Access:
         """The policies of a role, inline and attached; of a deleted role none."""
         if (role := self._role(role_arn)) is None:
             return []
-        attached = [
-            version.document
-            for policy in role.managed_policies.values()
-            for version in policy.versions
-            if version.is_default
-        ]
-        return [*role.policies.values(), *attached]
+        return [*role.policies.values(), *map(_default_version, role.managed_policies.values())]
+
+    def _boundary(self, role_arn: str) -> str | None:
+        """The policy that bounds what a role may do, if one does."""
+        role = self._role(role_arn)
+        if role is None or not role.permissions_boundary_arn:
+            return None
+        return _default_version(self._iam.managed_policies[role.permissions_boundary_arn])
 
     def _trust(self, role_arn: str) -> str | None:
         """Whom a role trusts; such a policy is about its role, and so names no resource."""
@@ -255,8 +257,11 @@ class Access:
             message = f"{message} on resource: {shown} {verdict.reason()}"
         bucket = self._s3.buckets.get(call.bucket)
         region = {"x_amz_bucket_region": bucket.region_name} if bucket else {}
-        is_json = "x-amz-target" in call.headers
-        status, code = (400, "AccessDeniedException") if is_json else (403, "AccessDenied")
+        status, code = 403, "AccessDenied"
+        if "x-amz-target" in call.headers:
+            status, code = 400, "AccessDeniedException"
+        elif call.service == "access-analyzer":
+            code = "AccessDeniedException"
         raise Refused(status, code, message, **region)
 
     def _context(self, call: Call) -> dict[str, str]:
@@ -315,6 +320,10 @@ class Access:
             "aws:VpceAccount": self._account_id,
             "aws:VpcSourceIp": position.source_ip,
         }
+
+
+def _default_version(policy: Any) -> str:
+    return next(str(version.document) for version in policy.versions if version.is_default)
 
 
 def _keys_to_delete(body: bytes) -> list[str]:

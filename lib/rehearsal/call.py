@@ -24,7 +24,9 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 _S3_HOST = re.compile(
     r"((?P<bucket>.+)\.)?s3[.-](dualstack\.)?((?P<region>[a-z]{2}-[a-z]+-\d)\.)?amazonaws\.com"
 )
-_READS = ("Describe", "Get", "List", "Head", "Lookup", "AssumeRole")
+_READS = ("Describe", "Get", "List", "Head", "Lookup", "AssumeRole", "Validate", "Check")
+# Services whose API model has another name than they sign with.
+_MODELS = {"access-analyzer": "accessanalyzer"}
 
 
 class Refused(Exception):
@@ -101,7 +103,7 @@ class Call:
             self.operation = target.rpartition(".")[2]
             with suppress(ValueError):
                 self.parameters = json.loads(self.body or b"{}")
-        elif self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        elif self._is_form:
             form = self.body.decode(errors="replace")
             self.parameters = dict(parse_qsl(form, keep_blank_values=True))
             self.operation = self.parameters.get("Action", "")
@@ -116,7 +118,8 @@ class Call:
             self.bucket, _, key = path[1:].partition("/")
             self.key = unquote(key)
         try:
-            operation, _ = get_service_router(self.service).match(Request(self.moto_environ()))
+            router = get_service_router(_MODELS.get(self.service, self.service))
+            operation, _ = router.match(Request(self.moto_environ()))
         except (NotFound, NotImplementedError, DataNotFoundError):
             return
         self.operation = operation.name
@@ -135,6 +138,11 @@ class Call:
             "CONTENT_LENGTH": str(len(self.body)),
             "HTTP_TRANSFER_ENCODING": "",
         }
+
+    @property
+    def _is_form(self) -> bool:
+        kind = self.headers.get("content-type", "")
+        return kind.startswith("application/x-www-form-urlencoded")
 
     @property
     def is_write(self) -> bool:
@@ -163,7 +171,7 @@ class Call:
                 f"<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error>"
                 f"</Errors><RequestID>{self.request_id}</RequestID></Response>"
             )
-        elif "content-type" in self.headers and "x-amz-target" not in self.headers:
+        elif self._is_form:
             body = (
                 f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code>"
                 f"<Message>{message}</Message></Error>"

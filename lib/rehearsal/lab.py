@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 import rehearsal.repairs.endpoints
 import rehearsal.repairs.network
 import rehearsal.repairs.s3  # noqa: F401 - importing these modules installs the repairs
-from rehearsal import identifiers, scenario
+from rehearsal import analyzer, identifiers, scenario
 from rehearsal.callers import Caller
 from rehearsal.front import Front
 from rehearsal.inside import client, session
@@ -55,6 +55,7 @@ class Lab:
         network = Network(self.account_id, self.region)
         systems_manager = SystemsManager(self.account_id, self.region, self.front, network)
         systems_manager.install()
+        self.front.services["access-analyzer"] = analyzer.answer
         self.ids = scenario.Builder(self.front, description).build()
         self.people = self._sign_in(description["people"])
         self._instances = Instances(self.front, network, self._credentials, mode.name)

@@ -1,0 +1,97 @@
+"""Puts together what the access matrix is computed from: account, network, bucket, and the plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
+
+from private_s3 import bucket, endpoint, network, statements
+from private_s3.access import Situation
+from private_s3.callers import Callers
+from private_s3.errors import RunbookError
+from private_s3.instance import CHECK_PREFIX
+from private_s3.matrix import Matrix, in_words
+from private_s3.parameters import RestrictTo
+from private_s3.plan import NEW_ENDPOINT
+from private_s3.tables import table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from private_s3.change import Planned
+
+DIAL_COLUMNS = ("restrict_to", "", "shuts_out", "still_gets_through")
+
+
+def matrix(planned: Planned) -> Matrix:
+    """Who can do what with the bucket from where, before and after a plan; four calls to AWS."""
+    account, parameters, reading = planned.account, planned.record.parameters, planned.reading
+    found = reading.network
+    block = bucket.read_public_access_block(account, parameters.bucket)
+    endpoints = _endpoint_policies(planned)
+
+    def situation(policy: str | None, subnets: pd.DataFrame) -> Situation:
+        return Situation(
+            parameters.bucket,
+            account.id,
+            account.region,
+            found.vpc_id,
+            policy,
+            dict(zip(subnets["id"], subnets["s3_goes_to"], strict=True)),
+            endpoints,
+            block,
+        )
+
+    after = found.predicted(planned.s3_routes(reading))
+    callers = Callers(
+        account,
+        parameters,
+        planned.identities,
+        found,
+        network.neighbours(account.ec2, found.vpc_id),
+        bucket.read_replication_role(account, parameters.bucket),
+        planned.policy_before,
+    )
+    return Matrix(
+        situation(planned.policy_before, planned.subnets_before),
+        situation(planned.policy_after(reading), network.subnets_frame(after)),
+        callers.all(),
+        f"{CHECK_PREFIX}/{parameters.change_id}/outside",
+    )
+
+
+def dial(planned: Planned) -> pd.DataFrame:
+    """One row per level of `restrict_to`: whom it shuts out beyond the one before, and whom not."""
+    rows, open_to = [], _at(planned, "none").others
+    for level in get_args(RestrictTo):
+        chosen = "chosen" if level == planned.record.parameters.restrict_to else ""
+        try:
+            others = _at(planned, level).others
+        except RunbookError as error:
+            rows.append((level, chosen, error.answer, "not known"))
+            continue
+        shut = {who: which for who, which in open_to.items() if which != others.get(who)}
+        rows.append((level, chosen, in_words(shut), in_words(others)))
+        open_to = others
+    return table(rows, DIAL_COLUMNS)
+
+
+def _endpoint_policies(planned: Planned) -> dict[str, str]:
+    """Endpoint id to policy, also of the endpoint that the plan makes, by its symbol."""
+    endpoints = planned.reading.network.endpoints
+    policies = {one["VpcEndpointId"]: one["PolicyDocument"] for one in endpoints}
+    made = endpoint.created(planned.reading.network, planned.plan.change_id)
+    for change in planned.plan.changes:
+        if change.resource.startswith("vpc-endpoint/") and change.field == "policy":
+            policies[made["VpcEndpointId"] if made else NEW_ENDPOINT] = str(change.after)
+    return policies
+
+
+def _at(planned: Planned, level: RestrictTo) -> Matrix:
+    """The matrix as it would be at a level."""
+    parameters, found = planned.record.parameters, planned.reading.network
+    endpoints = endpoint.wanted(found, parameters)
+    fence = bucket.fence(found, parameters, endpoints, planned.identities, level)
+    policy = statements.merge(planned.policy_before, fence.statements(level))
+    policy = policy and endpoint.resolved(policy, found, planned.plan.change_id)
+    return replace(planned.matrix, after=replace(planned.matrix.after, policy=policy))
