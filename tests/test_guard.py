@@ -375,7 +375,7 @@ def test_what_may_not_be_read_is_uncertain_and_never_passes(world: World) -> Non
     assert states["somebody outside can repair the policy"] == "UNCERTAIN"
     assert next(s for n, s in states.items() if n.endswith("will reach the data")) == "UNCERTAIN"
     assert "depends" in planned.matrix.table().to_string()
-    assert "the policies of you, operator" in planned.matrix.causes().to_string()
+    assert "the policies of you (operator)" in planned.matrix.causes().to_string()
 
 
 def test_a_level_that_names_roles_needs_to_read_them(world: World) -> None:

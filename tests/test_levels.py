@@ -93,7 +93,7 @@ def observed(planned: change.Planned) -> int:
     cells = comparison.facts()
     assert all(cell["predicted"]["state"] == cell["observed"]["state"] for cell in cells)
     who = {cell["who"].split()[0] for cell in cells}
-    assert who == {"app-1", "neighbour-1", "sibling-1", "reporter-1", "you,", "role"}
+    assert who == {"app-1", "neighbour-1", "sibling-1", "reporter-1", "you", "role"}
     return len(cells)
 
 

@@ -142,12 +142,14 @@ class Callers:
         """Whoever runs this, from outside the VPC."""
         arn = self.account.arn
         if ":assumed-role/" not in arn:
-            user = self.root() if arn.endswith(":root") else self._outside(arn, "you, the operator")
+            user = (
+                self.root() if arn.endswith(":root") else self._outside(arn, "you (the operator)")
+            )
             return replace(user, part="operator")
         _, name, session = arn.split("/", 2)
         found = self.identities.of_session(arn)
         role = found.arn if found else self._own_arn(f"role/{name}")
-        return replace(self._outside(role, f"you, {name}", session), part="operator")
+        return replace(self._outside(role, f"you ({name})", session), part="operator")
 
     def break_glass(self) -> list[Caller]:
         """The role that is to keep its access, if one is."""

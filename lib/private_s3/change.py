@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from private_s3 import aws, bucket, endpoint, guard, instance, network, observe, plan, prediction
 from private_s3.bucket import Bucket
 from private_s3.identities import Identities
-from private_s3.matrix import Matrix
+from private_s3.matrix import Matrix, in_words
 from private_s3.network import Network, Route
 from private_s3.parameters import Parameters
 from private_s3.plan import NEW_ENDPOINT, Change, Plan, State
@@ -83,8 +83,14 @@ class Planned:
 
     @cached_property
     def matrix(self) -> Matrix:
-        """Who can do what with the bucket from where, before and after; four calls to AWS."""
-        return prediction.matrix(self)
+        """Who can do what with the bucket from where, before and after; four calls to AWS.
+
+        It is kept with the facts of this step.
+        """
+        matrix = prediction.matrix(self)
+        self.record.fact("access", matrix.facts())
+        self.record.fact("loses", in_words(matrix.losers))
+        return matrix
 
     def dial(self) -> pd.DataFrame:
         """Whom each level of `restrict_to` shuts out beyond the one before, in this account."""

@@ -198,12 +198,12 @@ def _run(runbook: Path, parameters: Parameters) -> list[Step]:
 
 
 def _show_plan(parameters: Parameters) -> str:
-    plan = shown_plan(parameters)
+    plan, loses = shown_plan(parameters)
     click.echo("\nThe plan")
     for change in plan.changes:
         before, after = change.brief(change.before), change.brief(change.after)
         click.echo(f"  {change.resource}, {change.field}: {before} -> {after}")
-    click.echo(f"  {plan.sentence()}")
+    click.echo(f"  Loses by the change: {loses}.\n  {plan.sentence()}")
     return plan.digest
 
 

@@ -108,15 +108,13 @@ def _identities(pages: Sequence[Mapping[str, Any]]) -> Iterable[Identity]:
 
 
 def _policies(item: Mapping[str, Any], kind: str, managed: Mapping[str, str]) -> dict[str, str]:
-    """Inline and attached policies by name."""
+    """Inline policies by name, attached ones by ARN: one name may be given to several."""
     inline = {
         policy["PolicyName"]: json.dumps(policy["PolicyDocument"])
         for policy in item.get(f"{kind}PolicyList", [])
     }
     attached = [policy["PolicyArn"] for policy in item.get("AttachedManagedPolicies", [])]
-    return inline | {
-        arn.rsplit("/", 1)[-1]: managed.get(arn, unread(f"the policy {arn}")) for arn in attached
-    }
+    return inline | {arn: managed.get(arn, unread(f"the policy {arn}")) for arn in attached}
 
 
 def _default_version(policy: Mapping[str, Any]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from private_s3.access import COLUMNS, DATA, Row, Situation
 from private_s3.callers import Caller
@@ -71,12 +71,19 @@ class Matrix:
         ours = {row.name for caller, row in self.by_caller if caller.part == "target"}
         return {row.name: row.keeps for row in self.rows if row.keeps and row.name not in ours}
 
-    def sentences(self) -> str:
-        """Who loses what by the change, and who besides the instances keeps or gets the data."""
-        return (
-            f"Loses by the change: {in_words(self.losers)}.\n"
-            f"Gets at the data besides the instances: {in_words(self.others)}."
+    def consequences(self) -> pd.DataFrame:
+        """Who loses what, who besides the instances gets at the data, who can repair the policy."""
+        able = [row.name for row in self.rows if row.after["administer"].state == "allowed"]
+        rows = (
+            ("loses by the change", in_words(self.losers)),
+            ("gets at the data besides the instances", in_words(self.others)),
+            ("can repair the policy", "; ".join(able) or "nobody"),
         )
+        return table(rows, ("after the change", "who"))
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Every row, for the record."""
+        return [asdict(row) for row in self.rows]
 
     def _row(self, caller: Caller) -> Row:
         key = self._object(caller)

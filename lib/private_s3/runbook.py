@@ -66,12 +66,12 @@ class Runbook:
                 return
 
 
-def shown_plan(parameters: Parameters) -> Plan:
-    """The plan that the plan pass has shown last."""
+def shown_plan(parameters: Parameters) -> tuple[Plan, str]:
+    """The plan that the plan pass has shown last, and who loses what by it."""
     folder = change_folder(parameters)
     facts = json.loads((folder / "facts/plan/20_create_gateway_endpoint.json").read_text("utf-8"))
     kept = json.loads((folder / "plans" / f"{facts['plan']}.json").read_text("utf-8"))
-    return Plan.from_json(kept["plan"])
+    return Plan.from_json(kept["plan"]), facts["loses"]
 
 
 def _execute(notebook: Path, parameters: Parameters) -> Step:

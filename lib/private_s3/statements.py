@@ -300,8 +300,8 @@ def _canonical(statement: Statement) -> Statement:
             value = {"AWS": "*"} if value == "*" else value
             result[key] = {kind: _sorted(map(_account, as_list(v))) for kind, v in value.items()}
         elif key in SETS:
-            values = _sorted(as_list(value))
-            result[key] = sorted(map(str.lower, values)) if key.endswith("Action") else values
+            any_case = str.lower if key.endswith("Action") else str
+            result[key] = _sorted(map(any_case, as_list(value)))
         elif key == "Condition":
             result[key] = {
                 operator: {k.lower(): _sorted(as_list(v)) for k, v in tests.items()}

@@ -370,7 +370,7 @@ def test_a_refusal_names_the_permission_to_grant(ssm: Ssm, calls: int, permissio
     assert permission in caught.value.remedy
 
 
-def rows(observations: list[Observation], expected: dict[str, str]) -> list[list[Any]]:
+def rows(observations: list[Observation], expected: instance.Expected) -> list[list[Any]]:
     frame = instance.frame(observations, expected)
     assert tuple(frame.columns) == instance.PROBE_COLUMNS
     return [list(row) for row in frame.itertuples(index=False)]
@@ -382,7 +382,8 @@ def test_the_frame_holds_expected_against_observed() -> None:
         Observation(ONE, "internet", "timeout", "", 3),
         Observation(ONE, "list", "succeeded", "keys: 2", 1),
     ]
-    assert rows(observations, {"internet": "unreachable", "list": "succeeded"}) == [
+    expected = {"internet": "unreachable", "list": "succeeded"}
+    assert rows(observations, {ONE: expected, TWO: expected}) == [
         [ONE, "list", "succeeded", "succeeded", "keys: 2"],
         [ONE, "internet", "unreachable", "timeout", ""],
         [TWO, "list", "succeeded", "denied", "Access Denied"],
@@ -391,10 +392,38 @@ def test_the_frame_holds_expected_against_observed() -> None:
 
 
 def test_the_frame_keeps_its_columns_when_nothing_was_seen() -> None:
-    assert rows([], {"list": "succeeded"}) == []
+    assert rows([], {}) == []
 
 
 def test_an_observation_that_nobody_expected_is_shown() -> None:
     assert rows([Observation(ONE, "list", "timeout", "", 3)], {}) == [
         [ONE, "list", "", "timeout", ""]
     ]
+
+
+@pytest.mark.parametrize(
+    ("probe", "outcome", "text", "state"),
+    [
+        ("list", "succeeded", "", "allowed"),
+        ("list", "denied", "", "denied"),
+        ("list", "timeout", "", "no way"),
+        ("write", "no connection", "", "no way"),
+        ("read", "not found", "", "allowed"),
+        ("read", "denied", "is not authorized to perform: s3:ListBucket on", "allowed"),
+        ("read", "denied", "is not authorized to perform: s3:GetObject on", "denied"),
+        ("list", "denied", "is not authorized to perform: s3:ListBucket on", "denied"),
+        ("list", "wrong region", "", "wrong region"),
+    ],
+)
+def test_an_outcome_is_a_state_of_the_access_matrix(
+    probe: str, outcome: str, text: str, state: str
+) -> None:
+    assert Observation(ONE, probe, outcome, "", 1, text).state == state
+
+
+def test_neighbours_that_ssm_does_not_reach_are_left_out(ssm: Ssm) -> None:
+    ssm.lists((ONE, "Online"), (TWO, "ConnectionLost"), asked=(ONE, TWO))
+    ssm.takes_the_command(ONE)
+    ssm.answers("Success", line("list", 0, "keys: 1"))
+    seen = instance.run(ssm.client, [ONE], "the script", optional=[TWO])
+    assert [one.instance_id for one in seen] == [ONE]
