@@ -47,6 +47,7 @@ class Row:
     before: Mapping[str, Cell]
     after: Mapping[str, Cell]
     key: str = ""  # of the object that it speaks of
+    where_before: str = ""
 
     @property
     def name(self) -> str:

@@ -91,7 +91,8 @@ class Matrix:
             {column: situation.cell(caller, column, key) for column in COLUMNS}
             for situation in (self.before, self.after)
         )
-        return Row(caller.who, self.after.where(caller), before, after, key)
+        came = self.before.where(caller)
+        return Row(caller.who, self.after.where(caller), before, after, key, came)
 
     def _object(self, caller: Caller) -> str:
         """An object that the caller may do something with, if there is one."""

@@ -34,7 +34,7 @@ class Comparison:
         """One row per caller; a cell that was not predicted so says both."""
         return table(
             [
-                (row.who, row.where, *(self._shown(row, seen, column) for column in COLUMNS))
+                (row.who, self._where(row), *(self._shown(row, seen, column) for column in COLUMNS))
                 for row, seen in self.asked
             ],
             ("who", "where", *COLUMNS),
@@ -44,7 +44,7 @@ class Comparison:
         """One for all cells, FAIL if one differs once the change is applied, and who was silent."""
         cells = [(row, column, *seen[column]) for row, seen in self.asked for column in seen]
         wrong = [
-            f"{row.name}, {column}: predicted {self._cell(row, column).state} "
+            f"{row.who} {self._where(row)}, {column}: predicted {self._cell(row, column).state} "
             f"({self._cell(row, column).reason}), observed {state} ({detail})"
             for row, column, state, detail in cells
             if state != self._cell(row, column).state != "depends"
@@ -66,7 +66,7 @@ class Comparison:
         return [
             {
                 "who": row.who,
-                "where": row.where,
+                "where": self._where(row),
                 "request": column,
                 "predicted": asdict(self._cell(row, column)),
                 "observed": {"state": state, "answer": answer},
@@ -74,6 +74,9 @@ class Comparison:
             for row, seen in self.asked
             for column, (state, answer) in seen.items()
         ]
+
+    def _where(self, row: Row) -> str:
+        return row.where if self.applying else row.where_before
 
     def _cell(self, row: Row, column: str) -> Cell:
         return (row.after if self.applying else row.before)[column]

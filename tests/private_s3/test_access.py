@@ -198,7 +198,7 @@ def test_whom_the_present_policy_names_is_there(named: dict[str, Any], expected:
 
 
 def test_who_was_deleted_and_who_is_everybody_is_nobody_in_particular() -> None:
-    names = {"AWS": ["AROAAAAAAAAAAAAAAAAAA", "*"]}
+    names = {"AWS": ["AROAAAAAAAAAAAAAAAAAA", "*", ACCOUNT]}
     condition = {"ArnLike": {"aws:PrincipalArn": f"arn:aws:iam::{ACCOUNT}:role/*"}}
     assert who(people(policy(statement("Allow", Principal=names, Condition=condition)))) == who(
         people()
@@ -395,6 +395,10 @@ def test_losers_others_and_causes_are_read_off_the_rows() -> None:
     cause = ["Deny by Fence of bucket policy", "allowed", "denied"]
     (whose,) = [row[3] for row in found.causes().itertuples(index=False) if list(row[:3]) == cause]
     assert "root from outside (list, read, write, delete)" in whose
+    nowhere = replace(situation(), ways={"subnet-a": "nowhere", "subnet-b": "nowhere"})
+    opened = matrix(nowhere, situation(FENCED)).causes()
+    cause = ["Allow by statement 1 of policy all", "no way", "allowed"]
+    assert cause in [list(row[:3]) for row in opened.itertuples(index=False)]
     table = found.consequences().set_index("after the change")["who"]
     assert copied in table["loses by the change"]
     assert table["can repair the policy"].endswith("root from outside")
@@ -436,6 +440,13 @@ def test_one_difference_fails_and_names_both_sides(
     comparison = Comparison([(row(list="allowed", read="depends"), seen)], [], applying)
     (check,) = comparison.checks()
     assert check.state == state and detail in check.detail
+
+
+def test_while_planning_the_present_is_compared_and_then_what_was_planned() -> None:
+    changing = replace(row(), before=row(list="allowed").before)
+    seen = {"list": ("allowed", "ok")}
+    planning, applying = (Comparison([(changing, seen)], [], now) for now in (False, True))
+    assert [one.checks()[0].state for one in (planning, applying)] == ["PASS", "FAIL"]
 
 
 def test_the_table_shows_what_was_not_asked_and_what_was_not_predicted() -> None:
