@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: rehearse test lint lab notebooks
+.PHONY: rehearse test lint lab notebooks oracle bench
 .DEFAULT_GOAL := rehearse
 
 rehearse: $(READY)  ## the whole change, headless, in an emulated account
@@ -23,6 +23,12 @@ lint: $(READY)
 
 notebooks: $(READY)  ## write the committed outputs anew, from the emulated account
 	@$(BIN)/python -m tests.write_notebooks
+
+oracle: $(READY)  ## compare over 200,000 access decisions with an independent engine; needs node
+	@$(BIN)/python -m tests.oracle
+
+bench: $(READY)  ## how fast it is, against the fastest that it could be
+	@$(BIN)/python -m tests.bench
 
 # pip checks every hash in the lock; the project itself is installed as an editable copy.
 $(READY): requirements.lock pyproject.toml

@@ -49,6 +49,7 @@ def test_two_rehearsals_say_the_same_and_leave_the_same_evidence(tmp_path: Path)
     first, second = (rehearse(tmp_path / name) for name in ("first", "second"))
     for said in (first, second):
         assert all(said.count(f"  {step} ") == 2 for step in STEPS)
+        assert "Loses by the change: keys copied from app-1" in said
         assert re.search(r"Every check passed, in \d+ s with \d+ AWS calls", said)
     for notebook in sorted((tmp_path / "first").rglob("*.ipynb")):
         other = tmp_path / "second" / notebook.relative_to(tmp_path / "first")

@@ -14,7 +14,7 @@ from operator import eq, ge, gt, le, lt
 from typing import Any
 
 from iam_verdict.context import Context, Truth, either, every, negate
-from iam_verdict.patterns import Dialect, Pattern
+from iam_verdict.patterns import Dialect, pattern
 
 # Says whether a value of the request fits the one value of the policy that it was made from.
 Matcher = Callable[[str, Context], Truth]
@@ -69,14 +69,15 @@ class Condition:
         """Whether the request meets the condition.
 
         The documented rules for an absent key are those of an empty list: "each of none" is true
-        (negated operators, ForAllValues), "one of none" is false (all others).
+        (negated operators, ForAllValues), "one of none" is false (all others). IfExists makes it
+        true, but not for ForAnyValue: AWS was seen to hold to "one of none" there.
         """
         if not context.knows(self.key):
             return frozenset({self.key})
         given = context.values(self.key)
         if self.operator.name == "Null":
             given = ("false",) if given else ("true",)
-        if not given and self.operator.if_exists:
+        if not given and self.operator.if_exists and self.operator.quantifier != "ForAnyValue":
             return True
         fits = [self._fits(value, context) for value in given]
         return every(fits) if self._every else either(fits)
@@ -88,7 +89,7 @@ class Condition:
 
 def _text(dialect: Dialect, any_case: bool = False) -> Compiler:
     def compile_value(text: str, variables: bool) -> Matcher:
-        return Pattern(text, dialect, variables=variables, any_case=any_case).match
+        return pattern(text, dialect, variables=variables, any_case=any_case).match
 
     return compile_value
 

@@ -16,6 +16,13 @@ from iam_verdict.verdict import Decision, Layer, Policies, Request, StatementRef
 # Source: Amazon S3 API Reference, PutBucketPolicy.
 _ALWAYS_OPEN_TO_ROOT = ("s3:getbucketpolicy", "s3:putbucketpolicy", "s3:deletebucketpolicy")
 
+# Policies that say whom they mean; the others are attached to who asks.
+_NAMES_PRINCIPALS = ("resource control policy", "VPC endpoint policy", "resource-based policy")
+
+# What neither kind of organization policy holds for.
+# Source: AWS Organizations User Guide, "Service control policies", "Resource control policies".
+_SERVICE_LINKED_ROLE = ":role/aws-service-role/"
+
 _Outcome = tuple[Decision, Layer, StatementReference | None]
 
 
@@ -76,19 +83,22 @@ def _unknown(opinions: Iterable[_Opinion]) -> frozenset[str]:
 def _opinions(request: Request, policies: Policies, context: Context) -> Iterator[_Opinion]:
     """What every layer says that has a say about this caller."""
     caller = request.principal
-    bounded = policies.boundary is not None
+    has_policies = bool(caller.account) and caller.kind != "root"
+    bounded = has_policies and policies.boundary is not None
 
     def opinion(layer: Layer, *documents: Document | None) -> _Opinion:
         given = [document for document in documents if document is not None]
         return _Opinion(layer, list(_findings(layer, given, request, context, bounded)))
 
-    if caller.account:
-        for level in policies.organization:
+    if _SERVICE_LINKED_ROLE not in caller.arn:
+        for level in policies.organization if caller.account else ():
             yield opinion("service control policy", *level)
+        for level in policies.resource_control:
+            yield opinion("resource control policy", *level)
     if policies.endpoint is not None:
         yield opinion("VPC endpoint policy", policies.endpoint)
     yield opinion("resource-based policy", policies.resource)
-    if caller.account and caller.kind != "root":
+    if has_policies:
         yield opinion("identity-based policy", *policies.identity)
         if policies.boundary is not None:
             yield opinion("permissions boundary", policies.boundary)
@@ -106,7 +116,7 @@ def _findings(
     bounded: bool,
 ) -> Iterator[_Finding]:
     """The statements of a layer that are about the request and its principal."""
-    names_principals = layer in ("VPC endpoint policy", "resource-based policy")
+    names_principals = layer in _NAMES_PRINCIPALS
     for position, document in enumerate(documents):
         for statement in parse(document, names_principals).statements:
             grant: Grant | None = "direct"
@@ -140,15 +150,26 @@ def _is_open_to_root(request: Request) -> bool:
 
 def _outcome(request: Request, opinions: Sequence[_Opinion]) -> _Outcome:
     """What follows once it is settled which statements apply."""
-    powerless = "resource-based policy" if _is_open_to_root(request) else None
+    layers = {opinion.layer: opinion for opinion in opinions}
+    restrictions = layers.get("Block Public Access")
+    ignored = "resource-based policy" if _is_open_to_root(request) else None
     for opinion in opinions:
-        if opinion.layer != powerless and (denied := opinion.first("Deny")):
+        decides = opinion.layer != ignored and opinion is not restrictions
+        if decides and (denied := opinion.first("Deny")):
             return "explicitly denied", opinion.layer, denied
     for opinion in opinions:
-        limits_all = opinion.layer in ("service control policy", "VPC endpoint policy")
-        if limits_all and not opinion.first("Allow"):
+        # Of resource control policies, RCPFullAWSAccess is always there, and allows everything.
+        must_allow = opinion.layer in ("service control policy", "VPC endpoint policy")
+        if must_allow and not opinion.first("Allow"):
             return "implicitly denied", opinion.layer, None
-    layers = {opinion.layer: opinion for opinion in opinions}
+    outcome = _granted(request, layers)
+    if outcome[0] == "allowed" and restrictions and (denied := restrictions.first("Deny")):
+        return "explicitly denied", restrictions.layer, denied
+    return outcome
+
+
+def _granted(request: Request, layers: dict[Layer, _Opinion]) -> _Outcome:
+    """What the sides that have to grant a request make of it, if nothing denies it."""
     bucket = layers["resource-based policy"]
     caller = request.principal
     if caller.account and caller.account == request.resource_account:

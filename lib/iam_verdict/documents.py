@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from iam_verdict.conditions import Condition, Operator
 from iam_verdict.context import Context, Truth, every
-from iam_verdict.patterns import Element, Pattern
+from iam_verdict.patterns import Element, Pattern, pattern
 from iam_verdict.principals import Principals, principals
 
 Effect = Literal["Allow", "Deny"]
@@ -75,7 +75,7 @@ def parse(document: Document, names_principals: bool | None = None) -> Policy:
     if not isinstance(document, str | Policy):
         try:
             document = json.dumps(document)
-        except (TypeError, ValueError) as error:
+        except (RecursionError, TypeError, ValueError) as error:
             raise PolicyError("Document", f"is not JSON: {error}") from error
     policy = _parse(document) if isinstance(document, str) else document
     for statement in policy.statements:
@@ -90,7 +90,7 @@ def _parse(text: str) -> Policy:
     try:
         # Numbers are compared as they were written.
         document = json.loads(text, object_pairs_hook=_object, parse_int=str, parse_float=str)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise PolicyError("Document", f"is not JSON: {error}") from error
     _check_names(document, {"Version", "Id", "Statement"}, "Document")
     version = document.get("Version", _VERSIONS[0])
@@ -122,11 +122,13 @@ def _statement(index: int, statement: Any, variables: bool) -> Statement:
     effect = statement.get("Effect")
     if effect not in ("Allow", "Deny"):
         raise PolicyError(f"{place}.Effect", 'is neither "Allow" nor "Deny"')
+    if not isinstance(sid := statement.get("Sid", ""), str):
+        raise PolicyError(f"{place}.Sid", "is no text")
     if effect == "Allow" and "NotPrincipal" in statement:
         raise PolicyError(place, "NotPrincipal is for Deny only")
     return Statement(
         index,
-        _texts(statement.get("Sid", ""), f"{place}.Sid")[0],
+        sid,
         effect,
         _principals(statement, place),
         _element("Action", statement, place, _action),
@@ -150,25 +152,25 @@ def _principals(statement: dict[str, Any], place: str) -> Principals | None:
 
 
 def _element(
-    name: str, statement: dict[str, Any], place: str, pattern: Callable[[str], Pattern]
+    name: str, statement: dict[str, Any], place: str, read: Callable[[str], Pattern]
 ) -> Element:
     """Action or Resource, or the Not form of it."""
     found, value = _one_of(name, statement, place)
     texts = _texts(value, f"{place}.{found}")
     with _errors_at(f"{place}.{found}"):
-        return Element(tuple(map(pattern, texts)), negated=found != name)
+        return Element(tuple(map(read, texts)), negated=found != name)
 
 
 def _action(text: str) -> Pattern:
     if text != "*" and ":" not in text:
         raise ValueError(f'"{text}" is no action such as s3:GetObject')
-    return Pattern(text, "wildcard", variables=False, any_case=True)
+    return pattern(text, "wildcard", variables=False, any_case=True)
 
 
 def _resource(text: str, variables: bool) -> Pattern:
     if not text.startswith(("arn:", "*")):
         raise ValueError(f'"{text}" is neither an ARN nor "*"')
-    return Pattern(text, "wildcard", variables=variables)
+    return pattern(text, "wildcard", variables=variables)
 
 
 def _conditions(block: Any, place: str, variables: bool) -> tuple[Condition, ...]:

@@ -10,8 +10,8 @@ from iam_verdict.context import Context, Truth, either, negate
 # What `*` and `?` mean: nothing special, any text, or any text within one part of an ARN.
 Dialect = Literal["exact", "wildcard", "arn"]
 
-_PLAIN = re.compile(r"\*+|.", re.DOTALL)
-_WITH_VARIABLES = re.compile(r"\$\{[^}]*\}?|\*+|.", re.DOTALL)
+_PLAIN = re.compile(r"\*+|[?:]|[^*?:]+")
+_WITH_VARIABLES = re.compile(r"\$\{[^}]*\}?|\*+|[?:$]|[^*?:$]+")
 _VARIABLE = re.compile(r"\$\{\s*([^,'{}]+?)\s*(?:,\s*'([^']*)'\s*)?\}")
 _COLONS_OF_AN_ARN = 5
 
@@ -62,6 +62,12 @@ class Pattern:
         return _regular_expression("".join(source), self._flags)
 
 
+@lru_cache(maxsize=4096)
+def pattern(text: str, dialect: Dialect, *, variables: bool, any_case: bool = False) -> Pattern:
+    """The pattern of a text, made once: policies repeat themselves."""
+    return Pattern(text, dialect, variables=variables, any_case=any_case)
+
+
 @dataclass(frozen=True)
 class Element:
     """Action or Resource: one pattern must fit; or NotAction or NotResource: none may."""
@@ -83,7 +89,7 @@ def _translate(text: str, dialect: Dialect, variables: bool) -> list[str | _Vari
     parts: list[str | _Variable] = []
     colons = 0
     for token in (_WITH_VARIABLES if variables else _PLAIN).findall(text):
-        if token.startswith("${"):
+        if variables and token.startswith("${"):
             parts.append(_variable(token))
         elif token[0] in "*?" and dialect != "exact":
             anything = "[^:]" if dialect == "arn" and colons < _COLONS_OF_AN_ARN else "."

@@ -12,6 +12,7 @@ Decision = Literal["allowed", "explicitly denied", "implicitly denied", "depends
 # What can decide, in the words of AWS's own messages.
 Layer = Literal[
     "service control policy",
+    "resource control policy",
     "VPC endpoint policy",
     "resource-based policy",
     "identity-based policy",
@@ -48,6 +49,7 @@ class Policies:
     boundary: Document | None = None
     session: Sequence[Document] = ()
     organization: Sequence[Sequence[Document]] = ()  # service control policies, level by level
+    resource_control: Sequence[Sequence[Document]] = ()  # those of the resource's account
     restrict_public_buckets: bool = False
 
 

@@ -20,6 +20,11 @@ user = Principal("user", USER, account=OWNER)
 root = Principal("root", f"arn:aws:iam::{OWNER}:root", account=OWNER)
 stranger = Principal("user", f"arn:aws:iam::{STRANGER}:user/guest", account=STRANGER)
 strange_root = Principal("root", f"arn:aws:iam::{STRANGER}:root", account=STRANGER)
+service_linked = Principal(
+    "role-session",
+    f"arn:aws:iam::{OWNER}:role/aws-service-role/replication.s3.amazonaws.com/Replication",
+    account=OWNER,
+)
 log_delivery = Principal("service", service="logging.s3.amazonaws.com")
 anonymous = Principal("anonymous")
 

@@ -66,8 +66,9 @@ def test_operator_on_an_absent_key_is_true_only_if_negated(operator: str, value:
 def test_suffix_and_set_operator_decide_on_an_absent_key(operator: str, value: str) -> None:
     assert holds(f"{operator}IfExists", value)
     assert holds(f"ForAllValues:{operator}", value)
-    assert holds(f"ForAnyValue:{operator}IfExists", value)
+    assert holds(f"ForAllValues:{operator}IfExists", value)
     assert not holds(f"ForAnyValue:{operator}", value)
+    assert not holds(f"ForAnyValue:{operator}IfExists", value)
 
 
 CASES = [
@@ -115,6 +116,13 @@ CASES = [
         "a star in the last part crosses colons",
         "ArnEquals",
         "arn:aws:logs:*:*:group:*",
+        "arn:aws:logs:us-east-1:111122223333:group:a:b",
+        True,
+    ),
+    (
+        "a star for the whole last part crosses colons",
+        "ArnLike",
+        "arn:aws:logs:*:*:*",
         "arn:aws:logs:us-east-1:111122223333:group:a:b",
         True,
     ),

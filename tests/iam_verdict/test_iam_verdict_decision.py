@@ -20,6 +20,7 @@ from iam_verdict_builders import (
     request,
     role_session,
     root,
+    service_linked,
     strange_root,
     stranger,
     user,
@@ -324,6 +325,66 @@ LAYERS = [
         ALLOWED,
         "resource-based policy",
     ),
+    # resource control policies
+    (
+        "a resource control policy's deny wins",
+        user,
+        Policies(identity=[EVERYTHING], resource_control=[[CLOSED]]),
+        EXPLICIT,
+        "resource control policy",
+    ),
+    (
+        "a resource control policy of any level denies",
+        user,
+        Policies(identity=[EVERYTHING], resource_control=[[OPEN], [OPEN, CLOSED]]),
+        EXPLICIT,
+        "resource control policy",
+    ),
+    (
+        "a resource control policy need not allow",
+        user,
+        Policies(
+            identity=[EVERYTHING],
+            resource_control=[[], [policy(deny(Action="s3:Put*", Principal="*"))]],
+        ),
+        ALLOWED,
+        "identity-based policy",
+    ),
+    (
+        "a resource control policy grants nothing",
+        user,
+        Policies(resource_control=[[OPEN]]),
+        IMPLICIT,
+        "identity-based policy",
+    ),
+    (
+        "a resource control policy holds for anonymous",
+        anonymous,
+        Policies(resource=OPEN, resource_control=[[CLOSED]]),
+        EXPLICIT,
+        "resource control policy",
+    ),
+    (
+        "a resource control policy holds for services",
+        log_delivery,
+        Policies(resource=OPEN, resource_control=[[CLOSED]]),
+        EXPLICIT,
+        "resource control policy",
+    ),
+    (
+        "a resource control policy does not hold for service-linked roles",
+        service_linked,
+        Policies(identity=[EVERYTHING], resource_control=[[CLOSED]]),
+        ALLOWED,
+        "identity-based policy",
+    ),
+    (
+        "a service control policy does not hold for service-linked roles",
+        service_linked,
+        Policies(identity=[EVERYTHING], organization=[[DENIES]]),
+        ALLOWED,
+        "identity-based policy",
+    ),
     # root
     ("root needs no policy", root, Policies(), ALLOWED, "root user"),
     (
@@ -377,6 +438,13 @@ LAYERS = [
         "resource-based policy",
     ),
     (
+        "a public policy restricted denies what another layer allows not",
+        stranger,
+        Policies(resource=OPEN, restrict_public_buckets=True),
+        IMPLICIT,
+        "identity-based policy",
+    ),
+    (
         "a policy that is not public is not restricted",
         stranger,
         Policies(identity=[EVERYTHING], resource=to(STRANGER), restrict_public_buckets=True),
@@ -404,12 +472,15 @@ def test_owning_root_repairs_the_bucket_policy_whatever_it_denies(action: str) -
     assert not decide(replace(asked, principal=strange_root), locked).allowed
     assert decide(asked, replace(locked, endpoint=CLOSED)).layer == "VPC endpoint policy"
     assert decide(asked, replace(locked, organization=[[DENIES]])).layer == "service control policy"
+    controlled = decide(asked, replace(locked, resource_control=[[CLOSED]]))
+    assert controlled.layer == "resource control policy"
 
 
 REASONS = [
     ("with an explicit deny in an identity-based policy", Policies(identity=[DENIES])),
     ("with an explicit deny in a resource-based policy", Policies(resource=CLOSED)),
     ("with an explicit deny in a VPC endpoint policy", Policies(endpoint=CLOSED)),
+    ("with an explicit deny in a resource control policy", Policies(resource_control=[[CLOSED]])),
     ("because no identity-based policy allows the s3:GetObject action", Policies()),
     (
         "because no VPC endpoint policy allows the s3:GetObject action",
@@ -437,10 +508,16 @@ def test_verdict_names_the_deciding_statement() -> None:
     assert (statement.index, statement.sid) == (1, "NoReading")
 
 
+def test_verdict_names_the_organization_before_others_that_deny() -> None:
+    policies = Policies(identity=[DENIES], organization=[[DENIES]], resource=CLOSED)
+    assert decide(request(), policies).layer == "service control policy"
+
+
 def test_verdict_names_the_keys_that_were_asked_for_and_are_absent() -> None:
     condition = {"StringEquals": {"aws:A": "1", "aws:B": "2"}, "Null": {"aws:C": "false"}}
     put = allow(Action="s3:PutObject", Condition={"Bool": {"aws:D": "true"}})
-    identity = policy(allow(Condition=condition), put)
+    other = allow(Resource=BUCKET, Condition={"Bool": {"aws:E": "true"}})
+    identity = policy(allow(Condition=condition), put, other)
     verdict = decide(request(context={"aws:a": "1"}), Policies(identity=[identity]))
     assert verdict.missing == {"aws:B", "aws:C"}
 
@@ -512,6 +589,9 @@ def test_unknown_key_does_not_matter_if(policies: Policies, decision: str) -> No
             ("an identity policy with a Principal", Policies(identity=[OPEN])),
             ("a bucket policy without", Policies(resource=EVERYTHING)),
             ("an endpoint policy without", Policies(endpoint=EVERYTHING)),
+            ("a resource control policy without", Policies(resource_control=[[EVERYTHING]])),
+            ("a service control policy with a Principal", Policies(organization=[[OPEN]])),
+            ("a session policy with a Principal", Policies(session=[OPEN])),
             ("a boundary with a Principal", Policies(boundary=OPEN)),
         ]
     ),

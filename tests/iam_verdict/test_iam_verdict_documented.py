@@ -1,6 +1,6 @@
 """Cases that AWS's documentation decides, each with the page that does."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from iam_verdict_builders import (
     request,
     role_session,
     root,
+    service_linked,
     stranger,
     user,
 )
@@ -30,6 +31,12 @@ LOGIC_PAGE = "IAM User Guide, Policy evaluation logic"
 SET_OPERATORS_PAGE = "IAM User Guide, Multivalued context keys"
 PUBLIC_PAGE = "Amazon S3 User Guide, Blocking public access to your Amazon S3 storage"
 PUT_POLICY_PAGE = "Amazon S3 API Reference, PutBucketPolicy"
+NULL_VALUE_PAGE = f"{VARIABLES_PAGE}, Policy variables with no value"
+ANY_VALUE_ANSWER = "AWS re:Post, ForAnyValue:StringEqualsIfExists behaving unexpectedly"
+CONTROL_PAGE = "AWS Organizations User Guide, Resource control policies (RCPs)"
+CONTROL_EXAMPLES_PAGE = "AWS Organizations User Guide, Resource control policy examples"
+SERVICE_CONTROL_PAGE = "AWS Organizations User Guide, Service control policies (SCPs)"
+BOUNDARIES_PAGE = "IAM User Guide, Permissions boundaries for IAM entities"
 GATEWAY_PAGE = "AWS PrivateLink, Gateway endpoints for Amazon S3"
 
 
@@ -76,6 +83,22 @@ ACCOUNT_1_OPEN = bucket(
 RESTRICTED = Policies(
     ACCOUNT_1_OPEN.identity, ACCOUNT_1_OPEN.resource, restrict_public_buckets=True
 )
+CONFUSED_DEPUTY = deny(
+    Principal="*",
+    Condition={
+        "StringNotEqualsIfExists": {"aws:PrincipalOrgID": "o-1"},
+        "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
+    },
+)
+OPEN = policy(allow(Principal="*"))
+CONTROLLED = Policies(
+    identity=[policy(allow())], resource=OPEN, resource_control=[[policy(CONFUSED_DEPUTY)]]
+)
+CLOSED_BY_CONTROL = Policies(resource_control=[[policy(deny(Principal="*", Action="s3:*"))]])
+TWO_TESTS = {
+    "StringNotEquals": {"aws:SourceVpce": "vpce-1"},
+    "NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"},
+}
 LOCKED = Policies(resource=policy(deny(Principal="*", Action="s3:*")))
 
 CASES = [
@@ -268,6 +291,157 @@ CASES = [
         "allowed",
         principal=role_session,
     ),
+    Case(
+        "a variable without value matches a negated operator",
+        NULL_VALUE_PAGE,
+        bucket(
+            deny(Principal="*", **when("StringNotEquals", "aws:username", "${aws:PrincipalTag/x}"))
+        ),
+        "explicitly denied",
+        context={"aws:username": "ann"},
+    ),
+    Case(
+        "a variable without value matches no other",
+        NULL_VALUE_PAGE,
+        identity(allow(**when("StringLike", "aws:username", "*${aws:PrincipalTag/x}"))),
+        "implicitly denied",
+        context={"aws:username": "ann"},
+    ),
+    Case(
+        "a condition on a variable is plain text in an older version",
+        VARIABLES_PAGE,
+        identity(
+            allow(**when("StringEquals", "aws:PrincipalTag/team", "${aws:username}")),
+            version="2008-10-17",
+        ),
+        "implicitly denied",
+        context={"aws:PrincipalTag/team": "ann", "aws:username": "ann"},
+    ),
+    Case(
+        "an IPv6 caller is outside an IPv4 address",
+        OPERATORS_PAGE,
+        bucket(deny(Principal="*", **when("NotIpAddress", "aws:SourceIp", "203.0.113.9"))),
+        "explicitly denied",
+        context={"aws:SourceIp": "2001:db8::1"},
+    ),
+    Case(
+        "every IPv4 address is in 0.0.0.0/0",
+        OPERATORS_PAGE,
+        identity(allow(**when("IpAddress", "aws:SourceIp", "0.0.0.0/0"))),
+        "allowed",
+        context={"aws:SourceIp": "203.0.113.9"},
+    ),
+    Case(
+        "a date may be given in seconds since 1970",
+        OPERATORS_PAGE,
+        identity(allow(**when("DateLessThan", "aws:CurrentTime", "1767225601"))),
+        "allowed",
+        context={"aws:CurrentTime": "2026-01-01T00:00:00Z"},
+    ),
+    Case(
+        "two negated tests in one statement must both hold",
+        OPERATORS_PAGE,
+        bucket(deny(Principal="*", Condition=TWO_TESTS)),
+        "allowed",
+        context={"aws:SourceVpce": "vpce-1"},
+    ),
+    Case(
+        "ForAnyValue is false without its key",
+        SET_OPERATORS_PAGE,
+        identity(allow(**when("ForAnyValue:StringNotLike", "aws:TagKeys", "key1*"))),
+        "implicitly denied",
+    ),
+    Case(
+        "ForAnyValue is false without its key, in spite of IfExists",
+        ANY_VALUE_ANSWER,
+        identity(allow(**when("ForAnyValue:StringEqualsIfExists", "aws:TagKeys", "team"))),
+        "implicitly denied",
+    ),
+    Case(
+        "NotPrincipal denies whoever has a permissions boundary",
+        BOUNDARIES_PAGE,
+        replace(bucket(allow(Principal="*"), EXCEPT_BOB), boundary=policy(allow())),
+        "explicitly denied",
+        principal=bob,
+    ),
+    Case(
+        "a user ARN's grant is not limited by the boundary",
+        LOGIC_PAGE,
+        Policies(
+            resource=policy(allow(Principal={"AWS": user.arn})),
+            boundary=policy(allow(Action="s3:PutObject")),
+        ),
+        "allowed",
+    ),
+    Case(
+        "a resource control policy keeps strangers out whatever the bucket grants",
+        CONTROL_EXAMPLES_PAGE,
+        CONTROLLED,
+        "explicitly denied",
+        principal=stranger,
+        context={"aws:PrincipalOrgID": "o-2", "aws:PrincipalIsAWSService": "false"},
+    ),
+    Case(
+        "a resource control policy leaves the organization in",
+        CONTROL_EXAMPLES_PAGE,
+        CONTROLLED,
+        "allowed",
+        context={"aws:PrincipalOrgID": "o-1", "aws:PrincipalIsAWSService": "false"},
+    ),
+    Case(
+        "a resource control policy keeps anonymous out",
+        CONTROL_EXAMPLES_PAGE,
+        CONTROLLED,
+        "explicitly denied",
+        principal=anonymous,
+    ),
+    Case(
+        "a resource control policy spares services by condition",
+        CONTROL_EXAMPLES_PAGE,
+        CONTROLLED,
+        "allowed",
+        principal=log_delivery,
+        context={"aws:PrincipalIsAWSService": "true"},
+    ),
+    Case(
+        "a resource control policy holds for root",
+        CONTROL_PAGE,
+        CLOSED_BY_CONTROL,
+        "explicitly denied",
+        principal=root,
+    ),
+    Case(
+        "a resource control policy does not hold for service-linked roles",
+        CONTROL_PAGE,
+        replace(CLOSED_BY_CONTROL, identity=[policy(allow())]),
+        "allowed",
+        principal=service_linked,
+    ),
+    Case(
+        "a service control policy holds for root",
+        SERVICE_CONTROL_PAGE,
+        Policies(organization=[[policy(allow(), deny(Action="s3:*"))]]),
+        "explicitly denied",
+        principal=root,
+    ),
+    Case(
+        "root is kept from its bucket policy by a VPC endpoint policy",
+        PUT_POLICY_PAGE,
+        replace(LOCKED, endpoint=policy(allow(Principal="*", Action="s3:GetObject"))),
+        "implicitly denied",
+        principal=root,
+        action="s3:PutBucketPolicy",
+        resource=BUCKET,
+    ),
+    Case(
+        "root is kept from its bucket policy by an Organizations policy",
+        PUT_POLICY_PAGE,
+        replace(LOCKED, resource_control=CLOSED_BY_CONTROL.resource_control),
+        "explicitly denied",
+        principal=root,
+        action="s3:PutBucketPolicy",
+        resource=BUCKET,
+    ),
     Case("root has full access", LOGIC_PAGE, Policies(), "allowed", principal=root),
     Case(
         "the account's root may put a bucket policy that denies it",
@@ -286,6 +460,14 @@ CASES = [
         principal=root,
         action="s3:PutBucketAcl",
         resource=BUCKET,
+    ),
+    Case(
+        "an account in an endpoint policy is its root user only",
+        GATEWAY_PAGE,
+        Policies(
+            identity=[policy(allow())], endpoint=policy(allow(Principal={"AWS": user.account}))
+        ),
+        "implicitly denied",
     ),
     Case(
         "an endpoint policy must allow what identity policies allow",

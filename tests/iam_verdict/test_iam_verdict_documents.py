@@ -18,6 +18,7 @@ NO_VALUE = "is neither a text, a number, true or false, nor a list of these"
 
 REFUSED = [
     ("an array", [], "Document: is not an object"),
+    ("a list of Sids", policy(allow(Sid=["One"])), "Statement[0].Sid: is no text"),
     ("an unknown element", {"Statment": []}, 'Document: unknown element "Statment"'),
     ("no statement", {"Version": "2012-10-17"}, "Statement: is missing or empty"),
     (
@@ -162,7 +163,7 @@ def test_refuses(document: Any, message: str) -> None:
         assert message == f"{caught.value.place}: {caught.value.problem}"
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"Version": "2012-10-17",}'])
+@pytest.mark.parametrize("text", ["", "{", '{"Version": "2012-10-17",}', "[" * 100_000])
 def test_refuses_what_is_not_json(text: str) -> None:
     with pytest.raises(PolicyError, match="Document: is not JSON"):
         parse(text)

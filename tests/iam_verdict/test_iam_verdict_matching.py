@@ -86,6 +86,7 @@ VARIABLES = [
         False,
     ),
     ("an escaped star is a star", "a${*}", {}, "a*", True),
+    ("an escaped star is one character", "a${*}", {}, "a", False),
     ("an escaped star is no wildcard", "a${*}", {}, "abc", False),
     ("an escaped question mark is one", "a${?}", {}, "ab", False),
     ("an escaped dollar is one", "${$}x", {}, "$x", True),
@@ -195,6 +196,12 @@ def test_not_principal_spares_nobody_with_a_permissions_boundary() -> None:
     everything = policy(allow())
     policies = Policies(identity=[everything], resource=bucket, boundary=everything)
     assert decide(request(user), policies).decision == "explicitly denied"
+
+
+def test_boundary_of_nobody_leaves_not_principal_as_it_is() -> None:
+    bucket = policy(deny(NotPrincipal={"AWS": [OWNER]}))
+    policies = Policies(resource=bucket, boundary=policy(allow()))
+    assert decide(request(root), policies).allowed
 
 
 @pytest.mark.parametrize(
