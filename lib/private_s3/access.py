@@ -98,7 +98,7 @@ class Situation:
         """The caller's way to S3, in words."""
         if not caller.subnet:
             return caller.place
-        way = self.ways[caller.subnet]
+        way = self.ways.get(caller.subnet, NOWHERE)  # a subnet may not have been there yet
         if way in self.endpoints:
             return THROUGH_ENDPOINT
         return NO_WAY if way == NOWHERE else f"through {way}"
@@ -113,6 +113,10 @@ class Situation:
     def _cell(self, caller: Caller, action: str, key: str) -> Cell:
         try:
             verdict = self.verdict(caller, action, key)
+            if self.public_access_block is None and verdict.allowed:
+                strict = replace(self, public_access_block={"RestrictPublicBuckets": True})
+                if not strict.verdict(caller, action, key).allowed:
+                    return Cell("depends", "Block Public Access of the bucket")
         except PolicyError as error:
             return Cell("depends", f"a policy that cannot be understood: {error}")
         return Cell(_STATES.get(verdict.decision, "denied"), _reason(caller, verdict))

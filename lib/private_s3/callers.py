@@ -32,6 +32,7 @@ _OF_PRINCIPAL = ("aws:principal", "aws:username")
 _NOT_ASKED = ("aws:requesttag/", "aws:tagkeys", "aws:calledvia", "aws:assumedroot", "ssm:", "s3:")
 # What S3 knows of a request or an object though nobody asked for it; so it may be there.
 _OF_S3 = ("s3:existingobjecttag/", "s3:tlsversion", "s3:signature", "s3:x-amz-content-sha256")
+_SERVICE_NAMES = "aws:principalservicenameslist"
 # Whom the change is for, who runs it, and so on; "incidental" is who merely is in the account.
 Part = Literal["target", "neighbour", "copied", "operator", "break-glass", "other", "incidental"]
 
@@ -63,12 +64,12 @@ class Caller:
         """
         key, kind = key.lower(), self.principal.kind
         absent: tuple[str, ...] = _NOT_ASKED
-        if key.startswith(_OF_S3):
+        if key.startswith(_OF_S3) or (kind == "service" and key == _SERVICE_NAMES):
             return False
         if "ec2:SourceInstanceArn" not in self.keys:
             absent += _FROM_INSTANCE
-        else:
-            absent += ("aws:principaltag/",)  # without session tags: the role's are in the keys
+        elif "aws:userid" in self.keys:  # its role was read, and a session there has no tags
+            absent += ("aws:principaltag/",)
         if kind != "service":
             absent += _OF_SERVICE
         if kind in ("service", "anonymous"):
@@ -176,9 +177,9 @@ class Callers:
                 owner = self.identities.of_session(name)
                 role = owner.arn if owner else name.replace(":sts:", ":iam:").rsplit("/", 1)[0]
                 yield self._outside(role.replace(":assumed-role/", ":role/"), "", session)
-            elif ":role/" in name or re.search(r":\d{12}:user/", name):
+            elif ":role/" in name or ":user/" in name:
                 yield self._outside(name)
-            elif not re.fullmatch(r"A[A-Z0-9]{15,}", name):  # the id of somebody deleted
+            elif not re.fullmatch(r"A[A-Z0-9]{15,}|arn:.*", name):  # the id of somebody deleted
                 yield self._service(name)
 
     def _services(self) -> Iterator[Caller]:
@@ -222,7 +223,8 @@ class Callers:
         account, name = arn.split(":")[4], arn.rsplit("/", 1)[-1]
         is_role = ":role/" in arn
         found = self.identities.by_arn.get(arn)
-        who = who or f"{'role' if is_role else 'user'} {name}"
+        own = account == self.account.id
+        who = who or f"{'role' if is_role else 'user'} {name}{'' if own else f' of {account}'}"
         if not is_role:
             principal = Principal("user", arn, account=account)
         else:
@@ -234,8 +236,8 @@ class Callers:
             tags = {f"aws:PrincipalTag/{key}": value for key, value in found.tags.items()}
             keys |= {"aws:userid": user_id, **tags} | ({} if is_role else {"aws:username": name})
             return Caller(who, principal, keys, found.policies, found.boundary)
-        known = account == self.account.id and not self.identities.unread
-        what = f"the policies of {who}" if account == self.account.id else f"account {account}"
+        known = own and not self.identities.unread
+        what = f"the policies of {who}" if own else f"account {account}"
         return Caller(
             who if not known else f"{who} (does not exist)",
             principal,
@@ -295,4 +297,4 @@ def _in_conditions(block: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     for tests in block.values():
         for key, values in tests.items():
             if key.lower() == "aws:principalarn":
-                yield from statements.as_list(values)
+                yield from (v for v in statements.as_list(values) if str(v).startswith("arn:"))

@@ -67,7 +67,7 @@ class Identities:
 
     def of_session(self, arn: str) -> Identity | None:
         """Whose session an ARN of STS is; the ARN of a session does not have the role's path."""
-        name = arn.split("/")[1] if ":assumed-role/" in arn else ""
+        name = arn.partition(f":{self.account.id}:assumed-role/")[2].split("/")[0]
         roles = (one for one in self.by_arn.values() if one.is_role and one.name == name)
         return self.by_arn.get(arn) or next(roles, None)
 

@@ -111,8 +111,13 @@ def in_words(requests: Mapping[str, Sequence[str]]) -> str:
 def _objects(caller: Caller, policy: str | None) -> Iterator[str]:
     """Names of objects that the policies about a caller speak of."""
     texts = " ".join(filter(None, (*caller.policies.values(), policy)))
+    keys = {key.lower(): value for key, value in caller.keys.items()}
+
+    def value(variable: re.Match[str]) -> str:
+        return keys.get(variable[1].lower(), "x")
+
     for name in re.findall(r"arn:aws[a-z-]*:s3:::[^\"/]*/([^\"\\]+)", texts):
-        yield re.sub(r"\$\{.*?\}|[*?]+", "x", name)
+        yield re.sub(r"[*?]+", "x", re.sub(r"\$\{([^},]*).*?\}", value, name))
 
 
 def _matters(caller: Caller, row: Row) -> bool:

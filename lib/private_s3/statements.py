@@ -146,6 +146,8 @@ def is_ours(statement: Statement) -> bool:
         and statement["Effect"] == "Deny"
         and required <= found <= required | _EXEMPTIONS
         and all(str(action).startswith("s3:") for action in as_list(statement["Action"]))
+        and statement["Principal"] in ("*", {"AWS": "*"}, {"AWS": ["*"]})
+        and _is_a_bucket(as_list(statement["Resource"]))
     ):
         return True
     raise BadInput(
@@ -153,6 +155,10 @@ def is_ours(statement: Statement) -> bool:
         "It has the Sid of a statement of this project, but not its form: somebody changed it.",
         "rename its Sid to keep it as somebody else's, or take it out of the bucket policy",
     )
+
+
+def _is_a_bucket(resources: list[str]) -> bool:
+    return set(resources) == {min(resources), f"{min(resources)}/*"}
 
 
 def bucket_arns(bucket: str) -> list[str]:
@@ -214,7 +220,7 @@ def _with_variables(text: str, theirs: Sequence[str]) -> str:
     """The policy in the version in which our variables are some, if that changes nobody else's."""
     if (version := parse(text).get("Version")) == WITH_VARIABLES:
         return text
-    if any("${" in statement for statement in theirs):
+    if any("${" in json.dumps(json.loads(statement)) for statement in theirs):  # without escapes
         raise BadInput(
             "Could not merge the statements into the bucket policy; nothing was written.",
             f'Its version is {version or "not given"}, in which "${{" of present statements is '

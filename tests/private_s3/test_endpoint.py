@@ -1,5 +1,7 @@
 """Planning the endpoint: create, reuse, extend; and never a second one where one serves."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

@@ -46,6 +46,7 @@ USER = {
     "GroupList": ["readers"],
     "UserPolicyList": [],
     "AttachedManagedPolicies": [],
+    "PermissionsBoundary": {"PermissionsBoundaryArn": arn("lost", "policy")},
 }
 GROUP = {
     "GroupName": "readers",
@@ -59,7 +60,12 @@ MANAGED = {
         {"Document": allows("s3:Delete*"), "IsDefaultVersion": True},
     ],
 }
-PAGE = {"UserDetailList": [], "GroupDetailList": [], "RoleDetailList": [], "Policies": []}
+PAGE: dict[str, Any] = {
+    "UserDetailList": [],
+    "GroupDetailList": [],
+    "RoleDetailList": [],
+    "Policies": [],
+}
 
 
 @pytest.fixture
@@ -68,8 +74,12 @@ def read(monkeypatch: pytest.MonkeyPatch) -> identities.Identities:
     found = identities.Identities(aws.Account(session(), ACCOUNT, arn("operator")))
     pages = [{**PAGE, "RoleDetailList": [ROLE], "UserDetailList": [USER]}]
     pages += [{**PAGE, "GroupDetailList": [GROUP], "Policies": [MANAGED]}]
-    made = {one.arn: one for one in identities._identities(pages)}
-    monkeypatch.setitem(found.__dict__, "by_arn", made)
+
+    class Paginator:
+        def paginate(self) -> Any:
+            return iter(pages)
+
+    monkeypatch.setattr(found.account.iam, "get_paginator", lambda _: Paginator())
     return found
 
 
@@ -100,6 +110,20 @@ def test_a_user_has_the_policies_of_the_groups(read: identities.Identities) -> N
     }
 
 
+def test_a_boundary_that_is_not_listed_is_unread_and_not_none(
+    read: identities.Identities,
+) -> None:
+    boundary = read.by_arn[arn("ann", "user")].boundary
+    assert boundary == identities.unread(arn("lost", "policy"))
+    (allow, deny) = json.loads(boundary)["Statement"]
+    assert (allow["Effect"], deny["Effect"]) == ("Allow", "Deny")
+    assert (
+        allow["Condition"]
+        == deny["Condition"]
+        == {"StringEquals": {arn("lost", "policy"): "known"}}
+    )
+
+
 def test_a_role_is_found_by_its_instance_profile_and_by_its_sessions(
     read: identities.Identities,
 ) -> None:
@@ -128,3 +152,7 @@ def test_no_answer_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account.iam, "get_paginator", fail)
     with pytest.raises(AwsRefused, match="could not be reached"):
         _ = identities.Identities(account).by_arn
+
+
+def test_a_session_of_another_account_is_of_nobody_here(read: identities.Identities) -> None:
+    assert read.of_session("arn:aws:sts::210987654321:assumed-role/app/i-1") is None

@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 
 from private_s3 import instance
 from private_s3.errors import AwsRefused, BadInput, CheckFailed
-from private_s3.instance import Observation
+from private_s3.instance import Answers, Observation
 
 ONE, TWO = "i-0123456789abcdef0", "i-0fedcba9876543210"
 COMMAND = "11111111-2222-3333-4444-555555555555"
@@ -64,7 +64,7 @@ def test_the_values_are_quoted_even_if_a_pattern_lets_too_much_through(
 )
 def test_a_hostile_value_is_refused_by_name(name: str, hostile: str) -> None:
     with pytest.raises(BadInput) as caught:
-        instance.script(**(SCRIPT | {name: hostile}), writes=False)  # type: ignore[arg-type]
+        instance.script(**(SCRIPT | {name: hostile}), writes=False)
     assert f"{name if name != 'change_id' else 'prefix'} = " in caught.value.answer
 
 
@@ -427,3 +427,71 @@ def test_neighbours_that_ssm_does_not_reach_are_left_out(ssm: Ssm) -> None:
     ssm.answers("Success", line("list", 0, "keys: 1"))
     seen = instance.run(ssm.client, [ONE], "the script", optional=[TWO])
     assert [one.instance_id for one in seen] == [ONE]
+
+
+# -- the answers ----------------------------------------------------------------------------------
+
+
+def ask(ssm: Ssm, *, applying: bool) -> Answers:
+    return instance.ask(
+        ssm.client,
+        [ONE],
+        neighbours=[TWO],
+        bucket="example-bucket",
+        region="us-east-1",
+        change_id="change-1",
+        applying=applying,
+    )
+
+
+def test_instances_that_cannot_be_asked_are_no_failure_before_anything_is_done(ssm: Ssm) -> None:
+    ssm.lists((ONE, "ConnectionLost"), asked=(ONE, TWO))
+    found = ask(ssm, applying=False)
+    told = [(check.name, check.state, check.detail) for check in found.checks()]
+    assert told == [(f"{ONE} can be asked", "UNCERTAIN", f"{ONE} is ConnectionLost")]
+
+
+def test_instances_that_cannot_be_asked_are_one_once_the_change_is_applied(ssm: Ssm) -> None:
+    ssm.lists((ONE, "ConnectionLost"), asked=(ONE, TWO))
+    with pytest.raises(CheckFailed, match=f"{ONE} is ConnectionLost"):
+        ask(ssm, applying=True)
+
+
+@pytest.mark.parametrize("applying", [True, False])
+def test_writes_are_sent_and_expected_only_while_applying(
+    monkeypatch: pytest.MonkeyPatch, ssm: Ssm, applying: bool
+) -> None:
+    sent: list[str] = []
+
+    def run(_: Any, ids: list[str], script: str, *, optional: list[str]) -> list[Observation]:
+        assert (ids, optional) == ([ONE], [TWO])
+        sent.append(script)
+        return [Observation(TWO, "list", "denied", "", 1)]
+
+    monkeypatch.setattr(instance, "run", run)
+    found = ask(ssm, applying=applying)
+    assert f"writes={'yes' if applying else 'no'}\n" in sent[0]
+    assert "other_region=us-west-2\n" in sent[0]  # not the bucket's own
+    assert list(found.expected) == [ONE]  # nothing is demanded of a neighbour
+    assert found.expected[ONE].keys() >= {"identity", "list", "internet", "other-region"}
+    assert ({"write", "read", "delete"} <= found.expected[ONE].keys()) is applying
+
+
+@pytest.mark.parametrize(
+    ("seen", "applying", "state", "detail"),
+    [
+        ([("list", "succeeded", "keys: 1")], True, "PASS", "succeeded: keys: 1"),
+        ([("list", "timeout", "")], True, "FAIL", "timeout; expected: succeeded"),
+        ([("list", "timeout", "")], False, "SKIPPED", "timeout"),
+        ([], True, "FAIL", "not run"),
+        ([("write", "succeeded", "")], False, "FAIL", "not run"),
+    ],
+)
+def test_an_answer_is_checked_against_what_is_expected(
+    seen: list[tuple[str, str, str]], applying: bool, state: str, detail: str
+) -> None:
+    observations = [Observation(ONE, *one, 1) for one in seen]
+    observations += [Observation(TWO, "list", "denied", "", 1)]
+    answers = Answers(observations, {ONE: {"list": "succeeded"}}, applying)
+    (check,) = answers.checks()
+    assert (check.name, check.state, check.detail) == (f"list from {ONE}", state, detail)

@@ -1,9 +1,13 @@
 """The reading of a VPC: effective route tables, where S3 traffic goes, what changed."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import Any
 
+import boto3
 import pytest
+from botocore.stub import Stubber
 
 from private_s3 import network
 from private_s3.network import Network, Route
@@ -102,3 +106,28 @@ def test_frames_have_their_columns_also_when_they_are_empty() -> None:
     empty = replace(TWO, subnets=[], instances=[])
     assert tuple(network.subnets_frame(empty).columns) == network.SUBNET_COLUMNS
     assert tuple(network.instances_frame([]).columns) == network.INSTANCE_COLUMNS
+
+
+def test_everybody_in_the_vpc_is_a_neighbour_who_is_not_about_to_go() -> None:
+    ec2 = boto3.client("ec2", "eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
+    groups = [[{"InstanceId": "i-1"}, {"InstanceId": "i-2"}], [{"InstanceId": "i-3"}]]
+    states = ["pending", "running", "stopping", "stopped"]
+    with Stubber(ec2) as stub:
+        stub.add_response(
+            "describe_instances",
+            {"Reservations": [{"Instances": group} for group in groups]},
+            {
+                "Filters": [
+                    {"Name": "vpc-id", "Values": ["vpc-1"]},
+                    {"Name": "instance-state-name", "Values": states},
+                ]
+            },
+        )
+        found = network.neighbours(ec2, "vpc-1")
+    assert [one["InstanceId"] for one in found] == ["i-1", "i-2", "i-3"]
+
+
+def test_a_name_is_a_tag_and_nothing_if_there_is_none() -> None:
+    tagged = {"Tags": [{"Key": "team", "Value": "blue"}, {"Key": "Name", "Value": "app"}]}
+    assert network.tags(tagged) == {"team": "blue", "Name": "app"}
+    assert [network.name(tagged), network.name({"Tags": []}), network.name({})] == ["app", "", ""]

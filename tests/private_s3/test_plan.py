@@ -1,5 +1,7 @@
 """A plan: its digest, and what it does when the account has moved on."""
 
+from __future__ import annotations
+
 import json
 
 import pytest

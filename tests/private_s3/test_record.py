@@ -1,5 +1,7 @@
 """The change folder: plans that can be trusted, checks that stop, a journal that tells all."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from pathlib import Path
@@ -9,7 +11,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from private_s3.errors import AwsRefused, CheckFailed, PlanChanged
 from private_s3.plan import Change, Plan
-from private_s3.record import Check, Record, checks_frame, project_directory
+from private_s3.record import Check, Record, checks_frame, project_directory, require
 
 from . import worlds
 
@@ -56,6 +58,33 @@ def test_a_failed_check_is_recorded_and_stops(tmp_path: Path) -> None:
         one.require([Check.of("fine", True), Check.of("the route", False, "missing")])
     facts = json.loads((tmp_path / "rehearsal/facts/plan/20_x.json").read_text())
     assert [check["state"] for check in facts["checks"]] == ["PASS", "FAIL"]
+
+
+def test_a_refusal_names_each_failure_and_each_remedy_once() -> None:
+    failed = [Check.of(name, False, f"{name} is bad", remedy="mend it") for name in ("a", "b")]
+    with pytest.raises(CheckFailed) as caught:
+        require("Refused.", [*failed, Check("c", "UNCERTAIN", remedy="other"), Check.of("d", True)])
+    assert str(caught.value).splitlines() == [
+        "Refused.",
+        "Failed: a (a is bad); b (b is bad)",
+        "Next: mend it",
+    ]
+    require("Nothing to refuse.", [Check("c", "UNCERTAIN"), Check("d", "SKIPPED")])
+
+
+def test_a_text_is_kept_byte_for_byte_and_found_from_the_top(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path)
+    text = '{"a":\r\n"ä"}\n\n'
+    path = record(Path("changes")).keep_text("plans/x-policy.json", text)
+    assert path == Path("changes/rehearsal/plans/x-policy.json")
+    assert path.read_bytes() == text.encode()
+    (tmp_path / "elsewhere/notebooks").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    outside = record(tmp_path / "changes").keep_text("plans/x-policy.json", text)
+    assert outside == tmp_path / "changes/rehearsal/plans/x-policy.json"
 
 
 def test_uncertain_and_skipped_do_not_stop_but_are_shown(tmp_path: Path) -> None:
@@ -118,6 +147,6 @@ def test_the_project_is_found_from_its_notebooks_folder(
 
 
 def test_tables_show_markup_as_text_and_to_the_left() -> None:
-    html = checks_frame([Check.of("<script>alert(1)</script>", True)])._repr_html_()
+    html = checks_frame([Check.of("<script>alert(1)</script>", True)])._repr_html_()  # type: ignore[operator]
     assert "<script>" not in html and "&lt;script&gt;" in html
     assert "<td>" not in html

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from private_s3 import statements
+from private_s3 import s3_names, statements
 from private_s3.errors import BadInput
 from private_s3.parameters import RestrictTo
 
@@ -18,14 +18,14 @@ LEVELS: tuple[RestrictTo, ...] = ("none", "endpoint", "role", "instance", "insta
 BREAK_GLASS = "arn:aws:iam::123456789012:role/break-glass"
 ROLES = ["arn:aws:iam::123456789012:role/app", "arn:aws:iam::123456789012:role/batch"]
 INSTANCES = [f"arn:aws:ec2:eu-central-1:123456789012:instance/i-{n}" for n in (1, 2)]
-THEIRS = {
+THEIRS: dict[str, Any] = {
     "Sid": "AuditorsMayList",
     "Effect": "Allow",
     "Principal": {"AWS": "arn:aws:iam::123456789012:role/auditor"},
     "Action": "s3:ListBucket",
     "Resource": "arn:aws:s3:::data",
 }
-OTHERS = {
+OTHERS: dict[str, Any] = {
     "Sid": "DenyInsecureTransport",
     "Effect": "Deny",
     "Principal": "*",
@@ -85,6 +85,18 @@ def test_every_statement_is_a_deny_of_data_actions_on_this_bucket() -> None:
         assert statement["Resource"] == ["arn:aws:s3:::data", "arn:aws:s3:::data/*"]
         touched = [a for a in ADMINISTRATION for p in statement["Action"] if fnmatchcase(a, p)]
         assert touched == []
+
+
+def test_every_action_on_objects_is_denied_but_these() -> None:
+    about = s3_names.actions()
+    shut = {a for a in about for p in statements.DATA_ACTIONS if fnmatchcase(f"s3:{a}", p)}
+    lists = {"ListBucket", "ListBucketVersions", "ListBucketMultipartUploads"}
+    assert {action for action in shut if about[action] != "object"} == lists
+    assert {action for action, what in about.items() if what == "object"} - shut == {
+        *("BypassGovernanceRetention", "InitiateReplication", "ObjectOwnerOverrideToBucketOwner"),
+        *("ListObjectAnnotations", "ListObjectVersionAnnotations", "ReplicateObjectAnnotation"),
+        *("ReplicateTags", "UpdateObjectEncryption"),
+    }
 
 
 def test_the_conditions_say_what_a_level_demands() -> None:
@@ -200,10 +212,11 @@ def test_each_level_comes_back_to_none_from_each_version(
 
 @every_level
 @pytest.mark.parametrize("version", [None, "2008-10-17"])
+@pytest.mark.parametrize("escape", ["$", "\\u0024"])
 def test_a_version_in_which_variables_are_text_is_never_raised(
-    version: str | None, level: RestrictTo
+    escape: str, version: str | None, level: RestrictTo
 ) -> None:
-    policy = text(VARIABLE, version=version)
+    policy = text(VARIABLE, version=version).replace("$", escape)
     if level == "instance-origin":
         with pytest.raises(BadInput, match="would change its meaning"):
             statements.merge(policy, fence().statements(level))
@@ -222,15 +235,22 @@ def test_a_version_in_which_variables_are_text_is_never_raised(
         {**OURS, "Condition": {}},
         {**OURS, "Condition": {**OURS["Condition"], "StringLike": {"aws:userid": "me"}}},
         {k: v for k, v in OURS.items() if k != "Condition"},
+        {**OURS, "Principal": {"AWS": BREAK_GLASS}},
+        {**OURS, "Resource": "arn:aws:s3:::data/*"},
+        {**OURS, "Resource": ["arn:aws:s3:::data", "arn:aws:s3:::data/secret/*"]},
     ],
 )
 def test_a_statement_that_only_has_our_sid_is_not_taken_away(other: dict[str, Any]) -> None:
-    with pytest.raises(BadInput, match=r"somebody changed it.\nNext: rename its Sid"):
+    with pytest.raises(BadInput) as caught:
         statements.merge(text(THEIRS, other), [])
+    tried, answer, remedy = str(caught.value).splitlines()
+    assert OURS["Sid"] in tried and answer.endswith("somebody changed it.")
+    assert remedy.startswith("Next: rename its Sid")
 
 
 def test_our_statement_is_known_again_as_s3_may_write_it() -> None:
-    rewritten = {**OURS, "Principal": {"AWS": "*"}, "Action": "s3:GetObject"}
+    rewritten = {**OURS, "Principal": {"AWS": ["*"]}, "Action": "s3:GetObject"}
+    rewritten["Resource"] = list(reversed(OURS["Resource"]))
     condition = {"StringNotEquals": {"AWS:sourcevpce": "vpce-1"}}
     assert statements.is_ours({**rewritten, "Condition": condition})
     assert merged(text(THEIRS, {**rewritten, "Condition": condition}), []) == [THEIRS]
@@ -300,6 +320,7 @@ def test_many_policies_go_up_to_a_level_and_come_back() -> None:
     [
         {**OTHERS, "Action": ["s3:*"]},
         {**OTHERS, "Action": ["S3:*", "s3:*"]},
+        {**OTHERS, "Resource": OTHERS["Resource"] * 2},
         {**OTHERS, "Principal": {"AWS": "*"}},
         {**OTHERS, "Principal": {"AWS": ["*"]}},
         {**OTHERS, "Resource": ["arn:aws:s3:::data/*", "arn:aws:s3:::data"]},
@@ -342,6 +363,16 @@ def test_the_version_matters_only_where_something_could_be_a_variable() -> None:
 
 def test_the_order_of_statements_carries_no_meaning() -> None:
     assert statements.same(text(THEIRS, OTHERS), text(OTHERS, THEIRS))
+
+
+def test_an_empty_sid_is_none_but_another_sid_is_a_difference() -> None:
+    bare = {key: value for key, value in THEIRS.items() if key != "Sid"}
+    assert statements.same(text(bare), text({**bare, "Sid": ""}))
+    assert not statements.same(text(bare), text(THEIRS))
+
+
+def test_the_id_of_a_policy_is_a_difference() -> None:
+    assert not statements.same(text(THEIRS), text(THEIRS).replace("{", '{"Id": "x", ', 1))
 
 
 def test_a_statement_given_twice_is_not_the_same_as_once() -> None:
