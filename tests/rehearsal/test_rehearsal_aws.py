@@ -14,6 +14,8 @@ from rehearsal import Account
 from .conftest import code_of, run
 
 SCRIPT = "AWS-RunShellScript"
+# The instances of the VPC that has no internet gateway.
+PRIVATE = {"app-1", "neighbour-1", "reporter-1", "sibling-1"}
 
 
 def managed(account: Account) -> set[str]:
@@ -36,7 +38,7 @@ def send(account: Account, script: str, **more: Any) -> str:
 
 def test_managed_is_who_has_a_role_and_a_way(running: Account) -> None:
     # bastion-1 has a way, but no role; worker-1 has its way through the NAT gateway.
-    assert managed(running) == {"app-1", "sibling-1", "worker-1"}
+    assert managed(running) == {*PRIVATE, "worker-1"}
 
 
 @pytest.fixture(params=["ssm", "ssmmessages"])
@@ -70,7 +72,7 @@ def test_without_permission_the_agent_does_not_report(running: Account) -> None:
     iam, policy = running.client("iam"), {"RoleName": "worker-instance", "PolicyName": "be-managed"}
     document = iam.get_role_policy(**policy)["PolicyDocument"]
     iam.delete_role_policy(**policy)
-    assert managed(running) == {"app-1", "sibling-1"}
+    assert managed(running) == PRIVATE
     iam.put_role_policy(**policy, PolicyDocument=json.dumps(document))
     assert "worker-1" in managed(running)
 
