@@ -189,16 +189,17 @@ def test_a_presigned_url_is_refused_as_not_emulated(running: Account, public: An
 
 def test_a_permissions_boundary_limits_what_a_role_may(running: Account) -> None:
     iam, s3 = running.client("iam"), running.client("s3", "ci")
-    asked = {"Bucket": BUCKET, "Key": "reports/2026-01.csv"}
-    assert code_of(s3.get_object, **asked) == ""
+    asked = {"Bucket": BUCKET, "Key": "reports/bounded.csv"}
+    assert code_of(s3.put_object, **asked) == ""
     listing = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"}
     bound = json.dumps({"Version": "2012-10-17", "Statement": [listing]})
     made = iam.create_policy(PolicyName="only-listing", PolicyDocument=bound)["Policy"]["Arn"]
     iam.put_role_permissions_boundary(RoleName="ci-deployer", PermissionsBoundary=made)
     try:
         with pytest.raises(s3.exceptions.ClientError, match="no permissions boundary allows"):
-            s3.get_object(**asked)
+            s3.put_object(**asked)
         assert code_of(s3.list_objects_v2, Bucket=BUCKET) == ""
     finally:
         iam.delete_role_permissions_boundary(RoleName="ci-deployer")
-    assert code_of(s3.get_object, **asked) == ""
+    assert code_of(s3.put_object, **asked) == ""
+    running.client("s3").delete_object(**asked)
