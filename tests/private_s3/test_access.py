@@ -12,10 +12,12 @@ from private_s3.callers import OUTSIDE
 from private_s3.identities import unread
 
 from .worlds import (
+    ACCOUNT,
     BUCKET,
     CI,
     EVERYTHING,
     FENCED,
+    REGION,
     TARGET,
     VPCE,
     bucket_policy,
@@ -137,7 +139,8 @@ POLICY_ACTIONS = ["s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPo
 
 @pytest.mark.parametrize("action", POLICY_ACTIONS)
 def test_who_lacks_one_means_of_repair_cannot_administer(action: str) -> None:
-    shut = bucket_policy(statement("Deny", action, Sid="Shut"))
+    on_bucket = {"Resource": f"arn:aws:s3:::{BUCKET}"}
+    shut = bucket_policy(statement("Deny", action, Sid="Shut") | on_bucket)
     assert cell(CI, "administer", present=shut) == Cell("denied", "Deny by Shut of bucket policy")
     assert cell("root", "administer", present=shut).state == "allowed"
     doubt = {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}
@@ -240,3 +243,35 @@ def test_a_row_loses_what_was_open_or_may_have_been_and_will_be_denied() -> None
 def test_a_row_keeps_what_is_surely_open_of_the_data() -> None:
     after = states(list="allowed", read="depends", write="denied", administer="allowed")
     assert Row("somebody", "somewhere", states(), after).keeps == ["list"]
+
+
+OF_EVERY_REQUEST = [
+    {"StringEquals": {"aws:RequestedRegion": REGION, "aws:ResourceAccount": ACCOUNT}},
+    {"StringEquals": {"s3:ResourceAccount": ACCOUNT, "s3:authType": "REST-HEADER"}},
+    {"StringEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}},
+    {"Bool": {"aws:SecureTransport": "true", "aws:ViaAWSService": "false"}},
+    {"DateGreaterThan": {"aws:CurrentTime": "2024-01-01T00:00:00Z"}},
+    {"NumericGreaterThan": {"aws:EpochTime": "1700000000"}},
+]
+
+
+@pytest.mark.parametrize("condition", OF_EVERY_REQUEST, ids=lambda c: next(iter(c)))
+def test_what_every_request_says_of_itself_is_known(condition: dict[str, Any]) -> None:
+    only = bucket_policy(statement("Allow", Condition=condition))
+    assert cell("role nobody", present=only).state == "allowed"
+
+
+def test_a_region_or_account_that_is_another_one_is_not_ours() -> None:
+    for key in ("aws:RequestedRegion", "aws:ResourceAccount", "aws:PrincipalAccount"):
+        elsewhere = statement("Deny", Condition={"StringNotEquals": {key: "elsewhere"}})
+        assert cell(CI, present=bucket_policy(elsewhere)).state == "denied"
+
+
+def test_who_comes_through_the_endpoint_is_known_by_vpc_and_account() -> None:
+    vpc = f"arn:aws:ec2:{REGION}:{ACCOUNT}:vpc/vpc-1"
+    inside = {"aws:SourceVpc": "vpc-1", "aws:SourceVpcArn": vpc, "aws:VpceAccount": ACCOUNT}
+    own = {**inside, "aws:SourceVpce": VPCE, "aws:VpcSourceIp": "10.0.0.4"}
+    for key, value in own.items():
+        present = bucket_policy(statement("Deny", Condition={"StringNotEquals": {key: value}}))
+        assert cell(TARGET, place="", present=present).state == "allowed"
+        assert cell(CI, present=present).state == "denied"

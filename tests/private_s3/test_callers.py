@@ -24,6 +24,7 @@ from .worlds import (
     statement,
 )
 
+USER, ROOT = f"arn:aws:iam::{ACCOUNT}:user/ann", f"arn:aws:iam::{ACCOUNT}:root"
 OAI = "arn:aws:iam::cloudfront:user/CloudFront Origin Access Identity E1"
 
 
@@ -71,8 +72,8 @@ def test_keys_that_were_copied_are_used_from_another_address() -> None:
     ("caller", "expected"),
     [
         ("", ("you (operator)", role("ops/operator"), "AROAOPS:night")),
-        (f"arn:aws:iam::{ACCOUNT}:user/ann", ("you (the operator)", "user/ann", "AIDAANN")),
-        (f"arn:aws:iam::{ACCOUNT}:root", ("root", ":root", ACCOUNT)),
+        (USER, ("you (the operator)", "user/ann", "AIDAANN")),
+        (ROOT, ("root", ":root", ACCOUNT)),
     ],
 )
 def test_the_operator_is_known_by_the_credentials(caller: str, expected: tuple[str, ...]) -> None:
@@ -91,7 +92,7 @@ def test_a_role_that_is_not_there_is_said_not_to_exist() -> None:
     ("named", "expected"),
     [
         ({"Principal": {"AWS": role("ci-2")}}, "role ci-2"),
-        ({"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:user/ann"}}, "user ann"),
+        ({"Principal": {"AWS": USER}}, "user ann"),
         ({"Principal": {"AWS": OTHER}}, f"account {OTHER}"),
         ({"Principal": {"AWS": [f"arn:aws:iam::{OTHER}:root"]}}, f"account {OTHER}"),
         ({"Principal": {"AWS": f"arn:aws:iam::{OTHER}:role/x/guest"}}, f"role guest of {OTHER}"),
@@ -131,7 +132,7 @@ def test_an_account_stands_for_anybody_in_it_whose_policies_are_not_known() -> N
 
 
 def test_who_must_work_is_there_once_also_if_named_twice() -> None:
-    names = [role("ci-1"), f"arn:aws:iam::{ACCOUNT}:user/ann"]
+    names = [role("ci-1"), USER]
     present = policy(statement("Allow", Principal={"AWS": names}))
     assert sorted(who(people(present, must_work=names))) == sorted(who(people()))
     parts = {c.who: c.part for c in people(must_work=names).all()}
@@ -262,3 +263,42 @@ def test_the_network_keys_follow_the_way_that_traffic_takes() -> None:
         assert found == {kind}
         address = kind_of(target, "aws:SourceIp", ways={"subnet-a": way})
         assert address == ("absent" if way == VPCE else "unknown")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "keys"),
+    [
+        (CI, "role-session", {"Type": "AssumedRole", "Arn": role("ci-1"), "Account": ACCOUNT}),
+        ("user ann", "user", {"Type": "User", "Arn": USER, "Account": ACCOUNT}),
+        ("root", "root", {"Type": "Account", "Arn": ROOT, "Account": ACCOUNT}),
+        ("anybody, unsigned", "anonymous", {"Type": "Anonymous"}),
+        (LOG_DELIVERY, "service", {"IsAWSService": "true", "ServiceName": LOG_DELIVERY}),
+    ],
+)
+def test_each_kind_of_caller_is_known_by_what_aws_says_of_it(
+    name: str, kind: str, keys: dict[str, str]
+) -> None:
+    caller = next(c for c in people().all() if c.who == name)
+    assert (caller.principal.kind, caller.exists) == (kind, True)
+    known = {"IsAWSService": "false"} if kind in ("role-session", "user", "root") else {}
+    expected = {f"aws:Principal{key}": value for key, value in {**known, **keys}.items()}
+    assert {k: v for k, v in caller.keys.items() if "Principal" in k} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "user_id"),
+    [
+        (CI, "AROACI1:a-session"),
+        ("user ann", "AIDAANN"),
+        ("anybody, unsigned", "anonymous"),
+        (TARGET, "AROAAPP:i-0000000000000000a"),
+    ],
+)
+def test_each_caller_has_the_id_that_aws_gives(name: str, user_id: str) -> None:
+    caller = next(c for c in people().all() if c.who == name)
+    assert caller.keys["aws:userid"] == user_id
+
+
+def test_the_name_of_a_user_who_could_not_be_read_is_not_taken_for_absent() -> None:
+    caller = next(c for c in people(refused="no", must_work=[USER]).all() if c.who == "user ann")
+    assert kind_of(caller, "aws:username") == "unknown"

@@ -57,7 +57,7 @@ def secrets_of(account: Account) -> set[str]:
 
 def test_keys_are_drawn_anew_for_every_account(accounts: tuple[Account, Account]) -> None:
     first, second = map(secrets_of, accounts)
-    assert len(first) == len(second) == 9 and not first & second
+    assert len(first) == len(second) == 12 and not first & second
 
 
 def test_keys_are_in_no_file_and_no_argument(
