@@ -118,16 +118,11 @@ def _source_ip(matrix: Matrix) -> Iterator[Check]:
     lost = []
     for caller, row in matrix.by_caller:
         if caller.subnet and matrix.after.where(caller) != matrix.before.where(caller):
-            columns = row.loses or [
-                c for c in DATA if caller.part == "target" and row.after[c].state == "denied"
-            ]
-            lost += [
-                f"{row.who} ({column}): {row.after[column].reason}"
-                for column in columns
-                for action in ACTIONS[column]
-                if matrix.after.verdict(caller, action, matrix.key, SOURCE_IP).decision
-                in ("allowed", "depends")
-            ]
+            denied = [c for c in DATA if row.after[c].state == "denied"]
+            shut = denied if caller.part == "target" else row.loses
+            by_address = [c for c in shut if _by_address(matrix, caller, c)]
+            reasons = "; ".join(dict.fromkeys(row.after[c].reason for c in by_address))
+            lost += [f"{row.who} ({', '.join(by_address)}): {reasons}"] if by_address else []
     yield Check.of(
         "no statement by aws:SourceIp stops matching",
         not lost,
@@ -135,6 +130,14 @@ def _source_ip(matrix: Matrix) -> Iterator[Check]:
         remedy="have the statement take aws:SourceVpce or aws:VpcSourceIp beside aws:SourceIp, "
         "before traffic comes through the endpoint",
     )
+
+
+def _by_address(matrix: Matrix, caller: Caller, column: str) -> bool:
+    """Whether a request that is denied might pass if it had a public address."""
+    verdicts = (
+        matrix.after.verdict(caller, action, matrix.key, SOURCE_IP) for action in ACTIONS[column]
+    )
+    return any(verdict.decision in ("allowed", "depends") for verdict in verdicts)
 
 
 def _promise(rows: Sequence[tuple[Caller, Row]], parameters: Parameters) -> Iterator[Check]:
