@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from private_s3.access import COLUMNS, DATA, Cell, Row, State
-from private_s3.callers import OUTSIDE
+from private_s3.callers import LOG_DELIVERY, OUTSIDE
 from private_s3.identities import unread
 
 from .worlds import (
@@ -116,6 +116,13 @@ def test_a_cell_says_what_is_decided_and_by_what(
     assert (found.state, found.reason) == expected
 
 
+def test_every_key_that_a_cell_depends_on_is_named_in_order() -> None:
+    doubts = {"aws:SourceIp": "203.0.113.0/24"}, {"aws:PrincipalOrgID": "o-1"}
+    conditions = [{"NotIpAddress": doubts[0]}, {"StringNotEquals": doubts[1]}]
+    present = bucket_policy(*(statement("Deny", Condition=one) for one in conditions))
+    assert cell(CI, present=present) == Cell("depends", "aws:PrincipalOrgID, aws:SourceIp")
+
+
 def test_what_could_not_be_read_is_named_and_never_a_guess() -> None:
     callers = people(refused="AWS answered AccessDenied: no")
     found = {c.who: situation().cell(c, "read", "x") for c in callers.all()}
@@ -206,6 +213,8 @@ OPEN = bucket_policy(statement("Allow", Sid="Open"))
         ({}, "anybody, unsigned", Cell("allowed", "Allow by Open of bucket policy")),
         (None, "anybody, unsigned", Cell("depends", "Block Public Access of the bucket")),
         (None, CI, Cell("allowed", "Allow by Open of bucket policy")),
+        (None, "role nobody", Cell("allowed", "Allow by Open of bucket policy")),
+        (None, LOG_DELIVERY, Cell("allowed", "Allow by Open of bucket policy")),
         ({"BlockPublicPolicy": True}, "anybody, unsigned", Cell("allowed", "Allow by Open of "
          "bucket policy")),
     ],
@@ -213,7 +222,17 @@ OPEN = bucket_policy(statement("Allow", Sid="Open"))
 def test_a_public_policy_serves_strangers_if_nothing_restricts_it(
     block: dict[str, bool] | None, name: str, expected: Cell
 ) -> None:
-    assert cell(name, present=OPEN, public_access_block=block) == expected
+    assert cell(name, place="", present=OPEN, public_access_block=block) == expected
+
+
+def test_who_is_denied_anyway_does_not_depend_on_block_public_access() -> None:
+    found = cell("anybody, unsigned", present=FENCED, public_access_block=None)
+    assert found == Cell("denied", "Deny by Fence of bucket policy")
+
+
+def test_all_columns_but_the_last_are_about_data() -> None:
+    assert DATA == ("list", "read", "write", "delete")
+    assert (*DATA, "administer") == COLUMNS
 
 
 def test_block_public_access_is_off_as_far_as_is_known() -> None:

@@ -61,6 +61,14 @@ def test_a_neighbour_that_is_named_stands_alone() -> None:
     assert "0000000000000000c i-0000000000000000c" in who(named)
 
 
+def test_neighbours_with_another_role_or_in_another_subnet_stand_apart() -> None:
+    callers = people()
+    profile = {"Arn": f"arn:aws:iam::{ACCOUNT}:instance-profile/other"}
+    callers.neighbours[2]["IamInstanceProfile"] = profile  # type: ignore[typeddict-item]
+    groups = [one.instances for one in callers.others_in_the_vpc()]
+    assert groups == [(f"i-0000000000000000{letter}",) for letter in "bdc"]
+
+
 def test_keys_that_were_copied_are_used_from_another_address() -> None:
     target, inside, outside = (c for c in people().all() if TARGET in c.who)
     assert target.address == "10.0.0.4" == inside.keys["aws:Ec2InstanceSourcePrivateIPv4"]
@@ -157,10 +165,20 @@ def test_an_instance_without_a_role_signs_nothing() -> None:
     assert target.instances == ("i-0000000000000000a",)
 
 
-@pytest.mark.parametrize("value", ["true", True, "*", f"arn:aws:iam::{ACCOUNT}:role/*"])
-def test_a_condition_that_names_nobody_adds_nobody(value: Any) -> None:
-    condition = {"Null": {"aws:PrincipalArn": value}}
-    assert who(people(bucket_policy(statement("Deny", Condition=condition)))) == who(people())
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("aws:PrincipalArn", "true"),
+        ("aws:PrincipalArn", True),
+        ("aws:PrincipalArn", "*"),
+        ("aws:PrincipalArn", role("*")),
+        ("aws:PrincipalArn", role("${aws:PrincipalTag/team}")),
+        ("aws:SourceArn", role("other")),
+    ],
+)
+def test_a_condition_that_names_nobody_adds_nobody(key: str, value: Any) -> None:
+    present = bucket_policy(statement("Deny", Condition={"Null": {key: value}}))
+    assert who(people(present)) == who(people())
 
 
 def test_who_was_deleted_and_who_is_everybody_is_nobody_in_particular() -> None:
@@ -302,3 +320,9 @@ def test_each_caller_has_the_id_that_aws_gives(name: str, user_id: str) -> None:
 def test_the_name_of_a_user_who_could_not_be_read_is_not_taken_for_absent() -> None:
     caller = next(c for c in people(refused="no", must_work=[USER]).all() if c.who == "user ann")
     assert kind_of(caller, "aws:username") == "unknown"
+
+
+def test_the_case_of_a_key_does_not_matter() -> None:
+    caller = one(people(), CI)
+    assert caller.lacks("AWS:UserName") and caller.lacks("aws:username")
+    assert not caller.lacks("S3:TLSVersion")

@@ -39,6 +39,7 @@ ROLE = {
     "PermissionsBoundary": {"PermissionsBoundaryArn": arn("s3", "policy")},
     "Tags": [{"Key": "team", "Value": "blue"}],
 }
+BARE = {"RoleName": "bare", "RoleId": "AROA2", "Arn": arn("bare")}
 USER = {
     "UserName": "ann",
     "UserId": "AIDA1",
@@ -72,7 +73,7 @@ PAGE: dict[str, Any] = {
 def read(monkeypatch: pytest.MonkeyPatch) -> identities.Identities:
     """An account whose listing comes on two pages."""
     found = identities.Identities(aws.Account(session(), ACCOUNT, arn("operator")))
-    pages = [{**PAGE, "RoleDetailList": [ROLE], "UserDetailList": [USER]}]
+    pages = [{**PAGE, "RoleDetailList": [ROLE, BARE], "UserDetailList": [USER]}]
     pages += [{**PAGE, "GroupDetailList": [GROUP], "Policies": [MANAGED]}]
 
     class Paginator:
@@ -115,13 +116,11 @@ def test_a_boundary_that_is_not_listed_is_unread_and_not_none(
 ) -> None:
     boundary = read.by_arn[arn("ann", "user")].boundary
     assert boundary == identities.unread(arn("lost", "policy"))
-    (allow, deny) = json.loads(boundary)["Statement"]
-    assert (allow["Effect"], deny["Effect"]) == ("Allow", "Deny")
-    assert (
-        allow["Condition"]
-        == deny["Condition"]
-        == {"StringEquals": {arn("lost", "policy"): "known"}}
-    )
+    condition = {"StringEquals": {arn("lost", "policy"): "known"}}
+    about = {"Action": "*", "Resource": "*", "Condition": condition}
+    statements = [{"Effect": effect, **about} for effect in ("Allow", "Deny")]
+    assert json.loads(boundary) == {"Version": "2012-10-17", "Statement": statements}
+    assert read.by_arn[arn("bare")].boundary is None
 
 
 def test_a_role_is_found_by_its_instance_profile_and_by_its_sessions(

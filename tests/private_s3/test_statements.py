@@ -160,6 +160,25 @@ def test_no_policy_and_nothing_wanted_is_no_policy() -> None:
     assert statements.merge(None, []) is None
 
 
+@every_level
+def test_without_a_policy_ours_is_made_and_taken_away_again(level: RestrictTo) -> None:
+    wanted = fence().statements(level)
+    made = statements.merge(None, wanted)
+    expected = {"Version": "2012-10-17", "Statement": wanted} if wanted else None
+    assert (made and json.loads(made)) == expected
+    assert statements.merge(made, wanted) == made
+    assert statements.merge(made, []) is None
+
+
+def test_the_policies_for_an_endpoint_let_everything_or_the_bucket_through() -> None:
+    allow = {"Effect": "Allow", "Principal": "*"}
+    bucket = {"Action": "s3:*", "Resource": ["arn:aws:s3:::data", "arn:aws:s3:::data/*"]}
+    only = {"Version": "2012-10-17", "Statement": [{**allow, **bucket}]}
+    assert statements.bucket_only("data") == only
+    everything = {"Version": "2008-10-17", "Statement": [{**allow, "Action": "*", "Resource": "*"}]}
+    assert statements.full_access() == everything
+
+
 def test_taking_our_only_statement_away_leaves_no_policy() -> None:
     assert statements.merge(text(OURS), []) is None
 
@@ -216,7 +235,7 @@ def test_each_level_comes_back_to_none_from_each_version(
 def test_a_version_in_which_variables_are_text_is_never_raised(
     escape: str, version: str | None, level: RestrictTo
 ) -> None:
-    policy = text(VARIABLE, version=version).replace("$", escape)
+    policy = text(THEIRS, VARIABLE, version=version).replace("$", escape)
     if level == "instance-origin":
         with pytest.raises(BadInput, match="would change its meaning"):
             statements.merge(policy, fence().statements(level))
@@ -363,6 +382,13 @@ def test_the_version_matters_only_where_something_could_be_a_variable() -> None:
 
 def test_the_order_of_statements_carries_no_meaning() -> None:
     assert statements.same(text(THEIRS, OTHERS), text(OTHERS, THEIRS))
+
+
+@pytest.mark.parametrize("element", ["NotAction", "NotResource"])
+def test_the_order_in_a_negated_element_carries_no_meaning(element: str) -> None:
+    one, other = ({**THEIRS, element: names} for names in (["a", "b"], ["b", "a", "a"]))
+    assert statements.same(text(one), text(other))
+    assert not statements.same(text(one), text({**one, element: ["a"]}))
 
 
 def test_an_empty_sid_is_none_but_another_sid_is_a_difference() -> None:
