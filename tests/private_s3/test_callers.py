@@ -196,7 +196,10 @@ FROM_INSTANCE = [
     *("ec2:SourceInstanceArn", "ec2:RoleDelivery"),
     *("aws:Ec2InstanceSourceVpc", "aws:Ec2InstanceSourcePrivateIPv4"),
 ]
-OF_SERVICE = ["aws:PrincipalServiceName", "aws:SourceAccount", "aws:SourceArn", "aws:SourceOrgID"]
+OF_SERVICE = [
+    *("aws:PrincipalServiceName", "aws:PrincipalServiceNamesList"),
+    *("aws:SourceAccount", "aws:SourceArn", "aws:SourceOrgID"),
+]
 NOT_ASKED = [  # of a plain request, whoever makes it
     *("aws:RequestTag/x", "aws:TagKeys", "aws:CalledViaFirst", "aws:AssumedRoot"),
     *("ssm:SourceInstanceARN", "s3:x-amz-acl", "s3:prefix"),

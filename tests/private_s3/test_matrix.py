@@ -121,6 +121,19 @@ def test_only_who_fares_alike_is_folded_and_the_rest_is_counted() -> None:
     assert apart[3].who == "role r2, role r3, role r4"
 
 
+def test_one_more_than_are_named_is_counted_too() -> None:
+    callers = [incidental(f"role r{n}") for n in range(4)]
+    (row,) = Matrix(situation(), situation(), callers, "x").rows
+    assert row.who == "role r0, role r1, role r2 and 1 more"
+
+
+def test_who_only_gets_access_by_the_change_matters_too() -> None:
+    nobody = replace(one(people(), "role nobody"), part="incidental")
+    opened = situation(bucket_policy(statement("Allow", "s3:GetObject")))
+    for before, after in ((situation(), opened), (opened, situation())):
+        assert [row.who for row in Matrix(before, after, [nobody], "x").rows] == ["role nobody"]
+
+
 def test_who_may_nothing_is_shown_if_somebody_speaks_of_them() -> None:
     nobody = one(people(), "role nobody")
     for caller, shown in ((nobody, []), (replace(nobody, part="other"), ["role nobody"])):
