@@ -83,8 +83,14 @@ def test_an_interrupt_leaves_nothing_running(tmp_path: Path) -> None:
             if "10_find_vpc" in line:
                 break
         assert started_by(tmp_path)
-        os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=60)
+        for _ in range(10):
+            os.killpg(process.pid, signal.SIGINT)
+            try:
+                process.communicate(timeout=6)
+                break
+            except subprocess.TimeoutExpired:
+                # nbclient takes an interrupt for itself while a kernel starts: ask again.
+                continue
     assert process.returncode != 0
     end = time.monotonic() + 10
     while started_by(tmp_path) and time.monotonic() < end:
