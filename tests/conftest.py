@@ -15,7 +15,8 @@ import rehearsal
 from private_s3 import aws, change
 from private_s3.cli import main
 from private_s3.parameters import Parameters
-from private_s3.record import Record, change_folder, pass_name
+from private_s3.folder import change_folder, pass_name
+from private_s3.record import Record
 from private_s3.runbook import Runbook, Step
 
 PROJECT = Path(__file__).parent.parent
@@ -103,4 +104,5 @@ def enter(account: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.Monkey
     for name, value in account.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(PROJECT)
-    return World(account, tmp_path / "changes", {})
+    # What fails here fails for good: nothing is gained by asking the instances again and again.
+    return World(account, tmp_path / "changes", {"settle_seconds": 0})

@@ -88,7 +88,7 @@ def _state(call: Any) -> str:
 
 def observed(planned: change.Planned) -> int:
     """How many cells were observed as predicted, from everybody who can be asked."""
-    comparison = planned.compare(planned.ask_instances())
+    _, comparison = planned.observe()
     assert [check.state for check in comparison.checks()] == ["PASS"]
     cells = comparison.facts()
     assert all(cell["predicted"]["state"] == cell["observed"]["state"] for cell in cells)
@@ -142,7 +142,7 @@ def test_a_difference_from_the_prediction_fails_and_names_both_sides(
     planned = world.planned(restrict_to="instance", approved_plan=digest)
     # As if neighbours were taken for the instance itself.
     monkeypatch.setattr(callers, "instance_arn", lambda *_: f"{instance_arn(world)}")
-    comparison = planned.compare(planned.ask_instances())
+    _, comparison = planned.observe()
     with pytest.raises(CheckFailed) as failed:
         planned.record.require(comparison.checks())
     where = f"neighbour-1 {world.id('neighbour-1')} through the endpoint, list: predicted allowed"

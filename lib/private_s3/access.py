@@ -64,7 +64,7 @@ class Row:
         return [
             column
             for column in COLUMNS
-            if self.after[column].state == "denied"
+            if self.after[column].state in ("denied", "no way")
             and self.before[column].state in ("allowed", "depends")
         ]
 

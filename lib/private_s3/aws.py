@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4}, connect_timeout=10, read_timeout=30
 )
+# For writes, which `again` repeats: botocore would do so blindly, and so write over what somebody
+# else wrote meanwhile.
+ONCE = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}))
+# Answers of the 4xx kind that pass; those of the 5xx kind, and silence, all may.
+PASSING = frozenset({"OperationAborted", "RequestTimeout", "Throttling", "ThrottlingException"})
+ATTEMPTS = 5
 Seen = TypeVar("Seen")
 SIGN_IN = "sign in to the account (for example `aws sso login`), then run this again"
 
@@ -63,12 +69,22 @@ class Account:
         return self.session.client("ec2", config=CONFIG)
 
     @cached_property
+    def ec2_once(self) -> EC2Client:
+        """For writes, within `again`."""
+        return self.session.client("ec2", config=ONCE)
+
+    @cached_property
     def iam(self) -> IAMClient:
         return self.session.client("iam", config=CONFIG)
 
     @cached_property
     def s3(self) -> S3Client:
         return self.session.client("s3", config=CONFIG)
+
+    @cached_property
+    def s3_once(self) -> S3Client:
+        """For writes, within `again`."""
+        return self.session.client("s3", config=ONCE)
 
     @cached_property
     def ssm(self) -> SSMClient:
@@ -133,10 +149,7 @@ def attempt(attempted: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
-        raise AwsRefused(
-            f"Could not {attempted}.", f"AWS answered {code}: {message}", remedy, code
-        ) from error
+        raise _refusal(attempted, error, remedy) from error
     except (NoCredentialsError, PartialCredentialsError, ProfileNotFound) as error:
         raise AwsRefused(f"Could not {attempted}.", f"No credentials: {error}", SIGN_IN) from error
     except BotoCoreError as error:
@@ -144,7 +157,23 @@ def attempt(attempted: str, remedy: str) -> Iterator[None]:
             f"Could not {attempted}.",
             f"AWS could not be reached: {error}",
             "check the network and AWS_ENDPOINT_URL, then run this again",
+            passing=True,
         ) from error
+
+
+def _refusal(attempted: str, error: ClientError, remedy: str) -> AwsRefused:
+    answer, about = error.response["Error"], error.response["ResponseMetadata"]
+    code, status = answer["Code"], about["HTTPStatusCode"]
+    passing = status >= 500 or status == 429 or code in PASSING
+    return AwsRefused(
+        f"Could not {attempted}.",
+        f"AWS answered {code}: {answer['Message']}",
+        "this may pass: run it again in a minute" if passing else remedy,
+        code,
+        status=status,
+        request_id=about.get("RequestId", ""),
+        passing=passing,
+    )
 
 
 def pages(client: Any, operation: str, key: str, **request: Any) -> list[Any]:
@@ -154,6 +183,33 @@ def pages(client: Any, operation: str, key: str, **request: Any) -> list[Any]:
     ]
 
 
+def again(attempt: Callable[[], None]) -> None:
+    """Does `attempt`, which must look before it writes, until AWS takes it; at most ATTEMPTS times.
+
+    Raises the last AwsRefused, and at once each that will not pass.
+    """
+    pause = 0.5
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return attempt()
+        except AwsRefused as error:
+            if not (error.passing and left):
+                raise
+        time.sleep(pause)
+        pause *= 2
+
+
+def settle(read: Callable[[], Seen], done: Callable[[Seen], bool], limit: float) -> Seen:
+    """What `read` returns once it is `done`, or else the last that it returned within `limit` s."""
+    pause, end = 0.1, time.monotonic() + limit
+    while True:
+        seen = read()
+        if done(seen) or time.monotonic() + pause > end:
+            return seen
+        time.sleep(pause)
+        pause = min(pause * 2, 2.0)
+
+
 def wait(
     what: str, read: Callable[[], Seen], done: Callable[[Seen], bool], limit: float = 60
 ) -> Seen:
@@ -161,16 +217,11 @@ def wait(
 
     AWS shows a write only after a while, and has no waiter for these.
     """
-    pause, end = 0.1, time.monotonic() + limit
-    while True:
-        seen = read()
-        if done(seen):
-            return seen
-        if time.monotonic() > end:
-            raise AwsRefused(
-                f"Waited {limit:.0f} s for {what}.",
-                f"Last seen: {seen}",
-                "run the step again: what is already done will be found and not be done twice",
-            )
-        time.sleep(pause)
-        pause = min(pause * 2, 2.0)
+    seen = settle(read, done, limit)
+    if not done(seen):
+        raise AwsRefused(
+            f"Waited {limit:.0f} s for {what}.",
+            f"Last seen: {seen}",
+            "run the step again: what is already done will be found and not be done twice",
+        )
+    return seen

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from private_s3 import aws, endpoint, statements
 from private_s3.callers import instance_arn
-from private_s3.errors import AwsRefused, BadInput, PlanChanged
+from private_s3.errors import AwsRefused, BadInput
 from private_s3.identities import REMEDY, Identities
 from private_s3.network import Network
 from private_s3.parameters import Parameters, RestrictTo
-from private_s3.plan import NEW_ENDPOINT, Change, Plan, State
+from private_s3.plan import Change, State
 from private_s3.record import Check, Record
 from private_s3.tables import table
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 STATEMENT_COLUMNS = ("sid", "effect", "principal", "action", "condition")
 # The resources of a plan that are made here.
-PARTS = ("bucket/",)
+PARTS: tuple[str, ...] = ("bucket/",)
+TIME_LIMIT = 120  # seconds; S3 shows a new policy within some, and promises nothing
 
 
 @dataclass(frozen=True)
@@ -160,39 +161,34 @@ def read_replication_role(account: aws.Account, bucket: str) -> str:
 
 
 def apply(
-    account: aws.Account, network: Network, plan: Plan, finished: frozenset[Change], record: Record
+    account: aws.Account, network: Network, todo: list[Change], endpoint_id: str, record: Record
 ) -> None:
-    """Puts the planned policy, and waits until it is read back."""
-    for change in plan.changes:
-        if change.resource.startswith(PARTS) and change not in finished:
-            text = change.after and endpoint.resolved(change.after, network, plan.change_id)
-            if text and NEW_ENDPOINT in text:
-                raise PlanChanged(
-                    f"Could not apply the bucket policy of plan {plan.digest}.",
-                    f"The endpoint that it names is not in {network.vpc_id}. Nothing was written.",
-                    "apply 20_create_gateway_endpoint first",
-                )
-            _put(account, change.resource.removeprefix("bucket/"), text, record)
+    """Puts the planned policy, or deletes it, and waits until it is read back."""
+    for change in todo:
+        text = endpoint.resolved(change.after, endpoint_id) if change.after else None
+        _put(account, change, text, record)
 
 
-def _put(account: aws.Account, bucket: str, text: str | None, record: Record) -> None:
-    s3, owned = account.s3, {"Bucket": bucket, "ExpectedBucketOwner": account.id}
+def _put(account: aws.Account, change: Change, text: str | None, record: Record) -> None:
+    bucket, key = record.parameters.bucket, [(change.resource, change.field)]
+    owned, s3 = {"Bucket": bucket, "ExpectedBucketOwner": account.id}, account.s3_once
     remedy = (
         "look at the policy in the plan and at the bucket's Block Public Access; if S3 does not "
         "take the condition keys of restrict_to, set it to role"
     )
     if text is None:
-        with record.write("DeleteBucketPolicy", owned, remedy) as outcome:
+        with record.write("DeleteBucketPolicy", owned, remedy, key) as outcome:
             outcome.answered(s3.delete_bucket_policy(**owned))
     else:
-        with record.write("PutBucketPolicy", {**owned, "Policy": text}, remedy) as outcome:
+        with record.write("PutBucketPolicy", {**owned, "Policy": text}, remedy, key) as outcome:
             outcome.answered(
                 s3.put_bucket_policy(Bucket=bucket, Policy=text, ExpectedBucketOwner=account.id)
             )
     aws.wait(
-        f"the policy of {bucket}",
+        f"the policy of {bucket} to be read back as planned",
         lambda: read_policy(account, bucket),
-        lambda seen: statements.same(seen, text) if seen and text else seen == text,
+        lambda seen: change.same(seen, text),
+        TIME_LIMIT,
     )
 
 

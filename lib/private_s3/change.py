@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from private_s3 import aws, bucket, endpoint, guard, instance, network, observe, plan, prediction
+from private_s3 import (
+    aws,
+    bucket,
+    endpoint,
+    guard,
+    instance,
+    network,
+    observe,
+    plan,
+    prediction,
+    snapshot,
+)
 from private_s3.bucket import Bucket
+from private_s3.errors import PlanChanged
 from private_s3.identities import Identities
+from private_s3.journal import lock
 from private_s3.matrix import Matrix, in_words
 from private_s3.network import Network, Route
 from private_s3.parameters import Parameters
@@ -36,6 +49,30 @@ class Reading:
             **bucket.state(self.bucket, self.network, parameters),
         }
 
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        """What the account holds of the path to the bucket, field by field."""
+        return snapshot.take(self.network, self.bucket.name, self.bucket.policy)
+
+
+class Part(Protocol):
+    """One of the two parts of a plan that are carried out by themselves: endpoint, bucket."""
+
+    PARTS: tuple[str, ...]
+
+    def apply(
+        self,
+        account: aws.Account,
+        network: Network,
+        todo: list[Change],
+        endpoint_id: str,
+        record: Record,
+        /,
+    ) -> None:
+        """Carries out the changes, and waits to see them."""
+
+
+SomePlanned = TypeVar("SomePlanned", bound="Planned")
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -51,31 +88,95 @@ class Planned:
 
     def sentence(self) -> str:
         """What the plan amounts to, and either the digest to approve or how far it is applied."""
+        known = ""
+        if made := self.endpoint_id(self.reading):
+            known = f"\n{NEW_ENDPOINT} is {made}."
         if not (self.record.parameters.applying and self.plan.changes):
-            return self.plan.sentence()
-        count = len(self.plan.changes)
-        return f"Plan {self.plan.digest}, approved: {len(self.finished)} of {count} changes done."
+            return self.plan.sentence() + known
+        done = f"{len(self.finished)} of {len(self.plan.changes)} changes done"
+        return f"Plan {self.plan.digest}, approved: {done}.{known}"
 
     def read_again(self) -> Reading:
-        """The account after this step; as it was read before, if nothing can have changed."""
+        """The account after this step; as it was read before, if nothing can have changed.
+
+        Once everything of the plan is in place, the journal says so and keeps what there is.
+        """
         parameters = self.record.parameters
-        applying = parameters.applying and len(self.finished) < len(self.plan.changes)
-        return read(self.account, parameters) if applying else self.reading
+        if not parameters.applying:
+            return self.reading
+        reading = read(self.account, parameters) if self._todo else self.reading
+        in_place = self.fit(self.state(reading)) == {*self.plan.changes}
+        if in_place and not self.record.is_complete(self.plan):
+            self.record.complete(self.plan, self._left(reading))
+        return reading
+
+    def _left(self, reading: Reading) -> dict[str, Any]:
+        """What the change leaves, for a later audit to be held against."""
+        left = reading.snapshot()
+        about = left[f"bucket/{reading.bucket.name}"]
+        about["public access block"] = self.matrix.after.public_access_block
+        return {
+            "snapshot": left,
+            "vpc": reading.network.vpc_id,
+            "access": self.matrix.facts(),
+        }
+
+    def state(self, reading: Reading) -> State:
+        """What a reading holds of what the plan may change, as plans say it."""
+        return reading.state(self.record.parameters)
+
+    def fit(self, state: State) -> frozenset[Change]:
+        """The changes that are done already; raises PlanChanged unless the account fits."""
+        return plan.done(self.plan, state)
+
+    def endpoint_id(self, reading: Reading) -> str:
+        """Id of the endpoint that this change has made; empty if it has made none."""
+        return endpoint.created_id(reading.network, self.plan.change_id)
 
     def apply_endpoint(self) -> pd.DataFrame:
-        """Makes the endpoint and its routes, if the plan is approved; one row per change."""
-        return self._apply(endpoint.PARTS, endpoint.apply)
+        """Carries out the plan for endpoint and routes, if it is approved; one row per change."""
+        return self._apply(endpoint, unsteady=endpoint.waiting(self.reading.network))
 
     def apply_bucket_policy(self) -> pd.DataFrame:
-        """Puts the bucket policy, if the plan is approved; one row per change."""
-        return self._apply(bucket.PARTS, bucket.apply)
+        """Carries out the plan for the bucket policy, if it is approved; one row per change."""
+        return self._apply(bucket)
 
-    def _apply(self, parts: tuple[str, ...], apply: Any) -> pd.DataFrame:
+    def _apply(self, part: Part, *, unsteady: bool = False) -> pd.DataFrame:
         applying = self.record.parameters.applying
-        if applying and any(c.resource.startswith(parts) for c in self._todo):
+        if applying and (plan.of(self._todo, part.PARTS) or unsteady):
             require(f"Refused plan {self.plan.digest}; nothing was written.", self.guard)
-            apply(self.account, self.reading.network, self.plan, self.finished, self.record)
-        return plan.outcomes(self.plan, self.finished, parts, applied=applying)
+            doing = f"{self.plan.doing} plan {self.plan.digest}"
+            with lock(self.record.folder, "write.lock", doing):
+                aws.again(lambda: self._write(part))
+        return plan.outcomes(self.plan, self.finished, part.PARTS, applied=applying)
+
+    def _write(self, part: Part) -> None:
+        """Compares and sets: reads once more what the plan may change, a moment before it does.
+
+        S3 has no precondition for a policy: between this reading and the write somebody else's
+        edit can still be lost, but not before or after it.
+        """
+        live = self._read_once_more()
+        state, made = self.state(live), self.endpoint_id(live)
+        self.record.settle(state, made)
+        finished = self.fit(state)
+        todo = [change for change in self.plan.changes if change not in finished]
+        first, second = (bucket, endpoint) if self.plan.undo else (endpoint, bucket)
+        if part.PARTS == second.PARTS and (before := plan.of(todo, first.PARTS)):
+            raise PlanChanged(
+                f"Could not {self.plan.doing} this part of plan {self.plan.digest} yet. "
+                "Nothing was written now.",
+                f"{before[0].field} of {before[0].resource} comes first, and is not done.",
+                f"run the steps in their order: private-s3 {self.plan.doing} {self.plan.digest} "
+                "-f PARAMETERS",
+            )
+        part.apply(self.account, live.network, plan.of(todo, part.PARTS), made, self.record)
+
+    def _read_once_more(self) -> Reading:
+        found, name = self.reading.network, self.reading.bucket.name
+        endpoints = network.endpoints(self.account.ec2, found.vpc_id, found.service_name)
+        policy = bucket.read_policy(self.account, name)
+        return Reading(replace(found, endpoints=endpoints), Bucket(name, policy))
 
     @property
     def _todo(self) -> frozenset[Change]:
@@ -105,7 +206,12 @@ class Planned:
     @property
     def routes_before(self) -> list[Route]:
         """Every route of the VPC when the plan was made."""
-        return [Route(*route) for route in self.seen["routes"]]
+        return sorted(
+            Route(resource.removeprefix("route-table/"), field.removeprefix("route "), *way.split())
+            for resource, fields in self.seen["snapshot"].items()
+            if resource.startswith("route-table/")
+            for field, way in fields.items()
+        )
 
     @property
     def subnets_before(self) -> pd.DataFrame:
@@ -115,21 +221,21 @@ class Planned:
     @property
     def policy_before(self) -> str | None:
         """The bucket policy when the plan was made."""
-        policy: str | None = self.seen["policy"]
+        of_bucket = self.seen["snapshot"][f"bucket/{self.record.parameters.bucket}"]
+        policy: str | None = of_bucket["policy"]
         return policy
 
     def policy_after(self, reading: Reading) -> str | None:
         """The bucket policy as the plan has it, or the present one if it is not to change."""
         planned = (c.after for c in self.plan.changes if c.resource.startswith(bucket.PARTS))
         text = next(planned, reading.bucket.policy)
-        return text and endpoint.resolved(text, reading.network, self.plan.change_id)
+        return text and endpoint.resolved(text, self.endpoint_id(reading))
 
-    def s3_routes(self, reading: Reading) -> dict[str, str]:
-        """The planned S3 routes: route table id to endpoint id, by symbol if not yet made."""
+    def s3_routes(self, reading: Reading) -> dict[str, str | None]:
+        """The planned S3 routes by route table id: endpoint id (its symbol if not yet made)."""
+        made = self.endpoint_id(reading)
         return {
-            c.resource.removeprefix("route-table/"): endpoint.resolved(
-                str(c.after), reading.network, self.plan.change_id
-            )
+            c.resource.removeprefix("route-table/"): c.after and endpoint.resolved(c.after, made)
             for c in self.plan.changes
             if c.field == endpoint.S3_ROUTE
         }
@@ -149,6 +255,7 @@ class Planned:
         planned = {
             Route(table_id, prefix_list, endpoint_id, "active")
             for table_id, endpoint_id in self.s3_routes(reading).items()
+            if endpoint_id
         }
         before, after = set(self.routes_before), set(reading.network.routes())
         return [
@@ -173,69 +280,69 @@ class Planned:
         same = Change("bucket", "policy", None, None).same(now, self.policy_after(reading))
         return [Check.of("the policy is as planned", same, "compared by content"), theirs]
 
-    def ask_instances(self) -> instance.Answers:
-        """What the instances see; every answer is kept with the facts of this step, in full.
+    def observe(self) -> tuple[instance.Answers, observe.Comparison]:
+        """What the instances see, and that beside what was predicted; kept with the facts.
 
-        While planning nothing is written, and instances that cannot be asked are no failure.
+        AWS acts on a new route or policy after some seconds: what is not as it should be is asked
+        again, until `settle_seconds` have passed since the last write.
         """
+        asked = 0
+
+        def ask() -> tuple[instance.Answers, observe.Comparison]:
+            nonlocal asked
+            asked += 1
+            answers = self._ask_instances()
+            rows = self.matrix.by_caller
+            writes = self._writing
+            return answers, observe.compare(self.account, self.record, rows, answers, writes=writes)
+
+        answers, comparison = aws.settle(ask, _as_it_should_be, self._settling)
+        self.record.fact("observations", [asdict(one) for one in answers.observations])
+        self.record.fact("compared", comparison.facts())
+        self.record.fact("asked", asked)
+        return answers, comparison
+
+    def _ask_instances(self) -> instance.Answers:
         parameters, found = self.record.parameters, self.reading.network.instances
         others = (c.instances for c, _ in self.matrix.by_caller if c.part == "neighbour")
         neighbours = [instance_id for group in others for instance_id in group]
-        answers = instance.ask(
+        return instance.ask(
             self.account.ssm,
+            self.record.write,
             [one["InstanceId"] for one in found],
             neighbours=neighbours if "neighbours" in parameters.check_also else [],
             bucket=parameters.bucket,
             region=parameters.region,
             change_id=parameters.change_id,
-            applying=parameters.applying,
+            applying=self._writing,
         )
-        self.record.fact("observations", [asdict(one) for one in answers.observations])
-        return answers
 
-    def compare(self, answers: instance.Answers) -> observe.Comparison:
-        """What was observed beside what was predicted; kept with the facts of this step."""
-        comparison = observe.compare(self.account, self.record, self.matrix.by_caller, answers)
-        self.record.fact("compared", comparison.facts())
-        return comparison
+    @property
+    def _writing(self) -> bool:
+        """Whether checks write an object of their own; not while planning, nor after an undo."""
+        return self.record.parameters.applying and not self.plan.undo
 
-    def undo_endpoint(self, reading: Reading) -> str:
-        """The commands that take away what this change made of the endpoint."""
-        ours = endpoint.created(reading.network, self.plan.change_id)
-        command = f"aws ec2 {{}} --region {self.account.region} {{}}"
-        if any(c.field == "service" for c in self.plan.changes):
-            endpoint_id = ours["VpcEndpointId"] if ours else NEW_ENDPOINT
-            return command.format("delete-vpc-endpoints", f"--vpc-endpoint-ids {endpoint_id}")
-        routes = self.s3_routes(reading)
-        commands = [
-            command.format(
-                "modify-vpc-endpoint",
-                f"--vpc-endpoint-id {endpoint_id} --remove-route-table-ids {table_id}",
-            )
-            for table_id, endpoint_id in routes.items()
-        ]
-        return "\n".join(commands) or "The plan changes nothing of the endpoint."
+    @property
+    def _settling(self) -> float:
+        """Seconds that AWS still has to act on what was written."""
+        writes = self.record.effect.writes
+        if not (writes and self.record.parameters.applying):
+            return 0
+        age = datetime.now(UTC) - datetime.fromisoformat(writes[-1].time)
+        return self.record.parameters.settle_seconds - age.total_seconds()
 
-    def undo_bucket_policy(self) -> str:
-        """The command that puts the bucket policy back, byte for byte, from the change folder."""
-        if not any(c.resource.startswith(bucket.PARTS) for c in self.plan.changes):
-            return "The plan does not change the bucket policy."
-        parameters = self.record.parameters
-        command = (
-            f"aws s3api {{}} --region {self.account.region} --bucket {parameters.bucket} "
-            f"--expected-bucket-owner {self.account.id}"
-        )
-        if self.policy_before is None:
-            return command.format("delete-bucket-policy")
-        path = self.record.keep_text(f"plans/{self.plan.digest}-policy.json", self.policy_before)
-        return f"{command.format('put-bucket-policy')} --policy {shlex.quote(f'file://{path}')}"
+
+def _as_it_should_be(seen: tuple[instance.Answers, observe.Comparison]) -> bool:
+    answers, comparison = seen
+    return all(check.state != "FAIL" for check in (*answers.checks(), *comparison.checks()))
 
 
 def read(account: aws.Account, parameters: Parameters) -> Reading:
     """One reading of the account: seven calls, whatever else it holds."""
     instances = network.find_instances(account.ec2, parameters)
     return Reading(
-        network.read(account.ec2, instances, account.region), bucket.read(account, parameters)
+        network.read(account.ec2, instances[0]["VpcId"], instances, account.region),
+        bucket.read(account, parameters),
     )
 
 
@@ -248,14 +355,36 @@ def planned(account: aws.Account, record: Record, reading: Reading) -> Planned:
     policies = bucket.wanted(reading.bucket, reading.network, parameters, endpoints, identities)
     changes = plan.between(now, {**endpoints, **policies})
     fresh = Plan(parameters.change_id, account.id, account.region, changes)
-    seen = {
-        "routes": reading.network.routes(),
+    return go_by(Planned, account, record, reading, fresh, seen_in(reading), identities)
+
+
+def seen_in(reading: Reading) -> dict[str, Any]:
+    """What the maker of a plan saw, to be kept with it."""
+    return {
+        "snapshot": reading.snapshot(),
         "subnets": network.subnets_frame(reading.network).to_numpy().tolist(),
-        "policy": reading.bucket.policy,
     }
+
+
+def go_by(
+    kind: type[SomePlanned],
+    account: aws.Account,
+    record: Record,
+    reading: Reading,
+    fresh: Plan,
+    seen: Mapping[str, Any],
+    identities: Identities,
+) -> SomePlanned:
+    """The approved plan or the fresh one, held against the account; settles what is unknown."""
+    record.caller = account.arn
     chosen, kept = record.approved(fresh, seen)
     record.fact("plan", chosen.digest)
-    return Planned(account, record, reading, chosen, plan.done(chosen, now), kept, identities)
+    result = kind(account, record, reading, chosen, frozenset(), kept, identities)
+    record.fact("sentence", result.sentence())
+    state = result.state(reading)
+    if record.parameters.applying:
+        record.settle(state, result.endpoint_id(reading))
+    return replace(result, finished=result.fit(state))
 
 
 def _routes(routes: set[Route], what: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,15 +16,20 @@ from typing import TYPE_CHECKING, Any, get_origin
 import click
 import yaml
 
+from private_s3 import approval
+from private_s3 import status as change_status
 from private_s3.errors import BadInput, CheckFailed, RunbookError
+from private_s3.folder import change_folder, project_directory
 from private_s3.parameters import Parameters
-from private_s3.record import change_folder, project_directory
-from private_s3.runbook import Runbook, Step, shown_plan
+from private_s3.plan import Plan
+from private_s3.runbook import Runbook, Step, facts
 
 if TYPE_CHECKING:
     from rehearsal import Account
 
-RUNBOOK = Path("runbooks/open_private_path.yaml")
+RUNBOOK, AUDIT, UNDO = (
+    Path(f"runbooks/{name}.yaml") for name in ("open_private_path", "audit", "roll_back")
+)
 
 
 class Commands(click.Group):
@@ -63,16 +70,18 @@ def _parameter_options(command: Any) -> Any:
             type=click.Path(path_type=Path),
             help="The parameters, a file like params/example.yaml.",
         ),
-        click.option(
-            "--runbook",
-            default=RUNBOOK,
-            show_default=True,
-            type=click.Path(path_type=Path),
-            help="Which notebooks to run, in which order.",
-        ),
     ):
         command = option(command)
     return command
+
+
+_runbook_option = click.option(
+    "--runbook",
+    default=RUNBOOK,
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Which notebooks to run, in which order.",
+)
 
 
 def _mode_option(command: Any) -> Any:
@@ -85,17 +94,42 @@ def _mode_option(command: Any) -> Any:
     )(command)
 
 
+_digest_to = click.option(
+    "--digest-to",
+    type=click.Path(path_type=Path),
+    help="Writes the digest to this file besides, for the next stage of a pipeline.",
+)
+
+
 @main.command()
+@_runbook_option
 @_parameter_options
-def plan(path: Path, changes: Sequence[str], runbook: Path) -> None:
+@_digest_to
+def plan(path: Path, changes: Sequence[str], runbook: Path, digest_to: Path | None) -> None:
     """Read the account and show the plan, with the digest to approve; change nothing."""
     parameters = Parameters.load(path, {**_values(changes), "approved_plan": ""})
     _run(runbook, parameters)
-    _show_plan(parameters)
+    _show_plan(parameters, "20_create_gateway_endpoint", digest_to)
 
 
 @main.command()
 @click.argument("digest")
+@click.option("--by", required=True, help="Who approves: a name, a mail address, an ARN.")
+@click.option("--ticket", help="The ticket, if it is not that of the parameters.")
+@_parameter_options
+def approve(digest: str, by: str, ticket: str | None, path: Path, changes: Sequence[str]) -> None:
+    """Record who approves the plan with this DIGEST, and when; asks nothing of AWS."""
+    values = {**_values(changes), **({} if ticket is None else {"ticket": ticket})}
+    parameters = Parameters.load(path, values)
+    plan = approval.approve(parameters, digest, by)
+    _show_changes(plan)
+    command = f"private-s3 {plan.doing} {digest} {_as_given(path, changes)}"
+    click.echo(f"  Approved by {by}. Next: {command}")
+
+
+@main.command()
+@click.argument("digest")
+@_runbook_option
 @_parameter_options
 def apply(digest: str, path: Path, changes: Sequence[str], runbook: Path) -> None:
     """Apply the plan that was approved by its DIGEST, and check it from the instances."""
@@ -105,24 +139,71 @@ def apply(digest: str, path: Path, changes: Sequence[str], runbook: Path) -> Non
 
 
 @main.command()
+@click.argument("digest", default="")
+@_parameter_options
+@_digest_to
+def undo(digest: str, path: Path, changes: Sequence[str], digest_to: Path | None) -> None:
+    """Without DIGEST plan to take the change back; with it, once approved, take it back."""
+    parameters = Parameters.load(path, {**_values(changes), "approved_plan": digest})
+    _run(UNDO, parameters)
+    if not digest:
+        _show_plan(parameters, "90_roll_back", digest_to)
+
+
+@main.command()
+@_parameter_options
+def audit(path: Path, changes: Sequence[str]) -> None:
+    """Compare the account with what the change has left in it; exit 1 where it drifted."""
+    parameters = Parameters.load(path, {**_values(changes), "approved_plan": ""})
+    try:
+        _run(AUDIT, parameters)
+    finally:
+        _show_findings(parameters)
+
+
+@main.command()
+@_parameter_options
+def status(path: Path, changes: Sequence[str]) -> None:
+    """Show the journal of the change and what to do next; asks nothing of AWS."""
+    found = change_status.of(Parameters.load(path, _values(changes)))
+    rows = [change_status.COLUMNS, *found.rows()]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(change_status.COLUMNS) - 1)]
+    for row in rows if found.lines else ():
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        click.echo("  ".join([*cells, row[-1]]))
+    click.echo("\n".join(["", *found.sentences] if found.lines else found.sentences))
+    for word, command in zip(["Next:", *["  or:"] * 9], found.next, strict=False):
+        given = command.replace(change_status.FILE, _as_given(path, changes))
+        click.echo(f"{word} {given}")
+
+
+@main.command()
 @_mode_option
 @click.option("-p", "--parameter", "changes", multiple=True, metavar="NAME=VALUE")
 def rehearse(mode: str, changes: Sequence[str]) -> None:
-    """Do the whole change in an emulated account: plan, approve, apply, check."""
+    """Do the whole change in an emulated account: plan, approve, apply, check, audit, undo."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     values = {"changes_dir": f"changes/{stamp}", **_values(changes)}
     with _rehearsal_account(mode) as account:
         values.setdefault("note", f"Rehearsal in an emulated account, {account.mode} mode.")
         parameters = Parameters.load(project_directory() / "params/rehearsal.yaml", values)
-        click.echo("\nPlan pass: reads, changes nothing")
-        steps = _run(RUNBOOK, parameters)
-        digest = _show_plan(parameters)
-        click.echo(f"\nApproved by the rehearsal itself: {digest}\n\nApply pass")
-        approved = parameters.model_copy(update={"approved_plan": digest})
-        steps += _run(RUNBOOK, approved)
+        steps = _two_passes(RUNBOOK, parameters, "20_create_gateway_endpoint")
+        click.echo("\nAudit: what of it has drifted")
+        steps += _run(AUDIT, parameters)
+        steps += _two_passes(UNDO, parameters, "90_roll_back")
     seconds, calls = sum(s.seconds for s in steps), sum(s.aws_calls or 0 for s in steps)
     click.echo(f"\nEvery check passed, in {seconds:.0f} s with {calls} AWS calls. The evidence:")
     click.echo(f"  {os.path.relpath(change_folder(parameters))}")
+
+
+def _two_passes(runbook: Path, parameters: Parameters, planner: str) -> list[Step]:
+    """Plans, approves and carries out, as the rehearsal may."""
+    click.echo(f"\n{runbook.stem}, plan pass: reads, changes nothing")
+    steps = _run(runbook, parameters)
+    digest = _show_plan(parameters, planner, None)
+    approval.approve(parameters, digest, "the rehearsal itself")
+    click.echo(f"\n{runbook.stem}, apply pass: approved by the rehearsal itself, {digest}")
+    return steps + _run(runbook, parameters.model_copy(update={"approved_plan": digest}))
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
@@ -197,14 +278,37 @@ def _run(runbook: Path, parameters: Parameters) -> list[Step]:
     return steps
 
 
-def _show_plan(parameters: Parameters) -> str:
-    plan, loses = shown_plan(parameters)
+def _show_plan(parameters: Parameters, step: str, digest_to: Path | None) -> str:
+    """Shows the plan that a step of the plan pass has made, and gives its digest."""
+    found = facts(parameters, step)
+    plan, _ = approval.kept(change_folder(parameters), found["plan"])
     click.echo("\nThe plan")
+    _show_changes(plan)
+    click.echo(f"  Loses by it: {found['loses']}.")
+    click.echo(textwrap.indent(found["sentence"], "  "))
+    if digest_to:
+        digest_to.write_text(f"{plan.digest}\n", encoding="utf-8")
+    return plan.digest
+
+
+def _show_changes(plan: Plan) -> None:
     for change in plan.changes:
         before, after = change.brief(change.before), change.brief(change.after)
         click.echo(f"  {change.resource}, {change.field}: {before} -> {after}")
-    click.echo(f"  Loses by the change: {loses}.\n  {plan.sentence()}")
-    return plan.digest
+
+
+def _show_findings(parameters: Parameters) -> None:
+    """One line for each finding of the audit that is not as the change left it."""
+    for check in facts(parameters, "80_audit_drift").get("checks", []):
+        if check["state"] != "PASS":
+            click.echo(f"  {check['state']} {check['name']}: {check['detail']}")
+            if check["state"] == "FAIL":
+                click.echo(f"    Next: {check['remedy']}")
+
+
+def _as_given(path: Path, changes: Sequence[str]) -> str:
+    """The options of the command line that name the parameters, to be used again."""
+    return shlex.join(["-f", str(path), *(word for one in changes for word in ("-p", one))])
 
 
 def _values(changes: Sequence[str]) -> dict[str, Any]:
@@ -216,6 +320,6 @@ def _values(changes: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise BadInput(f"Could not read -p {change}.", "It has no `=`.", "give NAME=VALUE")
         annotation = field.annotation if field else str
-        is_text = annotation is not bool and get_origin(annotation) is not list
+        is_text = annotation not in (bool, int) and get_origin(annotation) is not list
         values[name] = text if is_text else yaml.safe_load(text)
     return values

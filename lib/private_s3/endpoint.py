@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from private_s3 import aws, statements
-from private_s3.errors import BadInput, CheckFailed
-from private_s3.network import Network, name, tags
+from private_s3.errors import AwsRefused, BadInput, CheckFailed
+from private_s3.folder import project_directory
+from private_s3.network import Network, endpoints, name, tags
 from private_s3.parameters import Parameters
-from private_s3.plan import NEW_ENDPOINT, Change, Plan, State
-from private_s3.record import Check, Record, project_directory
+from private_s3.plan import NEW_ENDPOINT, Change, State
+from private_s3.record import Check, Record
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import VpcEndpointTypeDef
@@ -22,7 +23,9 @@ CHANGE_TAG = "private-s3:change"
 USABLE = ("available", "pending")
 S3_ROUTE = "S3 route"
 # The resources of a plan that are made here.
-PARTS = ("vpc-endpoint/", "route-table/")
+PARTS: tuple[str, ...] = ("vpc-endpoint/", "route-table/")
+# Seconds; Terraform's provider waits as long.
+TIME_LIMIT = 600
 
 
 def created(network: Network, change_id: str) -> VpcEndpointTypeDef | None:
@@ -90,45 +93,60 @@ def policy(parameters: Parameters) -> statements.Policy:
         ) from error
 
 
+def created_id(network: Network, change_id: str) -> str:
+    """Id of the endpoint that this change has made; empty if it has made none."""
+    ours = created(network, change_id)
+    return ours["VpcEndpointId"] if ours else ""
+
+
 def symbolic(text: str, network: Network, parameters: Parameters) -> str:
     """The text as a plan says it: the id of the endpoint that this change made by its symbol."""
-    ours = created(network, parameters.change_id)
-    return text.replace(ours["VpcEndpointId"], NEW_ENDPOINT) if ours else text
+    ours = created_id(network, parameters.change_id)
+    return text.replace(ours, NEW_ENDPOINT) if ours else text
 
 
-def resolved(text: str, network: Network, change_id: str) -> str:
+def resolved(text: str, endpoint_id: str) -> str:
     """The text with the real id of the endpoint that this change made, if it has made one."""
-    ours = created(network, change_id)
-    return text.replace(NEW_ENDPOINT, ours["VpcEndpointId"]) if ours else text
+    return text.replace(NEW_ENDPOINT, endpoint_id) if endpoint_id else text
+
+
+def waiting(network: Network) -> bool:
+    """Whether an endpoint is not yet at work that serves the instances."""
+    serving = _serving(network)
+    at_work = {serving.get(table) for table in network.target_tables}
+    return any(
+        e["VpcEndpointId"] in at_work and e["State"].lower() != "available"
+        for e in network.endpoints
+    )
 
 
 def apply(
-    account: aws.Account, network: Network, plan: Plan, finished: frozenset[Change], record: Record
+    account: aws.Account, network: Network, todo: list[Change], endpoint_id: str, record: Record
 ) -> None:
-    """Makes the endpoint part of the plan real, with at most two calls, and waits to see it."""
-    todo = {
-        (c.resource, c.field): c.after
-        for c in plan.changes
-        if c not in finished and c.resource.startswith(PARTS)
+    """Carries out the changes with one call for each endpoint, and waits to see them.
+
+    `endpoint_id` is that of the endpoint which this change has made, if it has.
+    """
+    service = next((c for c in todo if c.field == "service"), None)
+    if service and service.after:
+        endpoint_id = _create(account, network, todo, record)
+    elif service:
+        _delete(account, endpoint_id, todo, record)
+    for other_id, changes in _modifications([] if service else todo, endpoint_id).items():
+        _modify(account, other_id, changes, record)
+    planned = {
+        c.resource.split("/")[1]: resolved(c.after, endpoint_id) if c.after else None
+        for c in todo
+        if c.field == S3_ROUTE
     }
-    tables = sorted(r.split("/")[1] for r, field in todo if field == S3_ROUTE)
-    resource = next((r for r, field in todo if field == "service"), None)
-    new_policy = next((after for (_, field), after in todo.items() if field == "policy"), None)
-    if resource:
-        endpoint_id = _create(
-            account, network, plan, resource.split("/")[1], str(new_policy), tables, record
-        )
-    elif tables or new_policy:
-        endpoint_id = _modify(account, network, todo, new_policy, tables, record)
-    else:
-        return
+    # What an earlier run has made may not be at work yet.
+    serving = _serving(network)
+    wanted = {**{table: serving.get(table) for table in network.target_tables}, **planned}
     aws.wait(
-        f"{endpoint_id} to serve {', '.join(tables) or 'as asked'}",
-        lambda: _seen(account, endpoint_id),
-        lambda seen: (
-            seen.get("State", "").lower() == "available"
-            and set(tables) <= set(seen["RouteTableIds"])
-        ),
+        f"the endpoints of {network.vpc_id} to serve as planned",
+        lambda: _Seen(endpoints(account.ec2, network.vpc_id, network.service_name)),
+        lambda seen: _in_place(seen.endpoints, wanted, todo, endpoint_id),
+        TIME_LIMIT,
     )
 
 
@@ -153,63 +171,118 @@ def checks(network: Network, parameters: Parameters) -> list[Check]:
     return result
 
 
-def _create(
-    account: aws.Account,
-    network: Network,
-    plan: Plan,
-    endpoint_name: str,
-    policy_document: str,
-    tables: list[str],
-    record: Record,
-) -> str:
+def _create(account: aws.Account, network: Network, todo: list[Change], record: Record) -> str:
+    change_id, digest = record.parameters.change_id, record.parameters.approved_plan
+    by_field = {c.field: c for c in todo}
     tag_list = [
-        {"Key": "Name", "Value": endpoint_name},
-        {"Key": CHANGE_TAG, "Value": plan.change_id},
+        {"Key": "Name", "Value": by_field["service"].resource.removeprefix("vpc-endpoint/")},
+        {"Key": CHANGE_TAG, "Value": change_id},
     ]
+    # The same token makes no second endpoint, should the answer to the first call be lost. Once
+    # one was made another is wanted: for the old token AWS may answer with an endpoint long gone.
+    # Source: EC2 API Reference, "Ensuring idempotency".
+    token = f"{change_id} {digest} {len(record.effect.endpoint_ids)}"
     request = {
         "VpcEndpointType": "Gateway",
         "VpcId": network.vpc_id,
         "ServiceName": network.service_name,
-        "RouteTableIds": tables,
-        "PolicyDocument": policy_document,
+        "RouteTableIds": _tables(todo),
+        "PolicyDocument": str(by_field["policy"].after),
         "TagSpecifications": [{"ResourceType": "vpc-endpoint", "Tags": tag_list}],
-        # The same token makes no second endpoint, should the answer to the first call be lost.
-        "ClientToken": hashlib.sha256(f"{plan.change_id} {plan.digest}".encode()).hexdigest()[:32],
+        "ClientToken": hashlib.sha256(token.encode()).hexdigest()[:32],
     }
     remedy = "if a route table is served already, plan again: the endpoint there will be used"
-    with record.write("CreateVpcEndpoint", request, remedy) as outcome:
-        answer = account.ec2.create_vpc_endpoint(**request)  # type: ignore[arg-type]
+    with record.write("CreateVpcEndpoint", request, remedy, _keys(todo)) as outcome:
+        answer = account.ec2_once.create_vpc_endpoint(**request)  # type: ignore[arg-type]
         endpoint_id = answer["VpcEndpoint"]["VpcEndpointId"]
         outcome.answered(answer, endpoint_id=endpoint_id)
     return endpoint_id
 
 
-def _modify(
-    account: aws.Account,
-    network: Network,
-    todo: Mapping[tuple[str, str], str | None],
-    policy_document: str | None,
-    tables: list[str],
-    record: Record,
-) -> str:
-    ours = created(network, record.parameters.change_id)
-    chosen = next((str(after) for (_, f), after in todo.items() if f == S3_ROUTE), NEW_ENDPOINT)
-    endpoint_id = ours["VpcEndpointId"] if chosen == NEW_ENDPOINT and ours else chosen
+def _modify(account: aws.Account, endpoint_id: str, changes: list[Change], record: Record) -> None:
     request: dict[str, Any] = {"VpcEndpointId": endpoint_id}
-    if tables:
-        request["AddRouteTableIds"] = tables
-    if policy_document:
-        request["PolicyDocument"] = policy_document
-    with record.write("ModifyVpcEndpoint", request, "make a new plan and look at it") as outcome:
-        outcome.answered(account.ec2.modify_vpc_endpoint(**request))
-    return endpoint_id
+    routes = [c for c in changes if c.field == S3_ROUTE]
+    if added := _tables(c for c in routes if c.after):
+        request["AddRouteTableIds"] = added
+    if removed := _tables(c for c in routes if not c.after):
+        request["RemoveRouteTableIds"] = removed
+    if policies := [c.after for c in changes if c.field == "policy"]:
+        request["PolicyDocument"] = policies[0]
+    remedy = "make a new plan and look at it"
+    with record.write("ModifyVpcEndpoint", request, remedy, _keys(changes)) as outcome:
+        outcome.answered(account.ec2_once.modify_vpc_endpoint(**request))
 
 
-def _seen(account: aws.Account, endpoint_id: str) -> Mapping[str, Any]:
-    with aws.attempt(f"read {endpoint_id}", "grant ec2:DescribeVpcEndpoints to the caller"):
-        by_id = [{"Name": "vpc-endpoint-id", "Values": [endpoint_id]}]
-        found = aws.pages(account.ec2, "describe_vpc_endpoints", "VpcEndpoints", Filters=by_id)
-    return found[0] if found else {}
+def _delete(account: aws.Account, endpoint_id: str, todo: list[Change], record: Record) -> None:
+    request: Any = {"VpcEndpointIds": [endpoint_id]}
+    remedy = (
+        "if an interface endpoint for S3 with private DNS for inbound resolvers needs it, have "
+        "that one deleted or changed first"
+    )
+    with record.write("DeleteVpcEndpoints", request, remedy, _keys(todo)) as outcome:
+        answer = account.ec2_once.delete_vpc_endpoints(**request)
+        outcome.answered(answer)
+        # AWS answers 200 also when it has not deleted.
+        for failed in answer.get("Unsuccessful", []):
+            error = failed["Error"]
+            if error["Code"] != "InvalidVpcEndpoint.NotFound":
+                raise AwsRefused(
+                    f"Could not delete {endpoint_id}.",
+                    f"AWS answered {error['Code']}: {error['Message']}",
+                    remedy,
+                    error["Code"],
+                    status=400,
+                    request_id=outcome.request_id,
+                )
+
+
+def _modifications(todo: list[Change], made: str) -> dict[str, list[Change]]:
+    """By endpoint id, what to change of it."""
+    result: dict[str, list[Change]] = {}
+    for change in todo:
+        served_by = change.after or change.before if change.field == S3_ROUTE else NEW_ENDPOINT
+        result.setdefault(resolved(str(served_by), made), []).append(change)
+    return result
+
+
+class _Seen(NamedTuple):
+    """One reading of the endpoints; prints as their states."""
+
+    endpoints: list[VpcEndpointTypeDef]
+
+    def __str__(self) -> str:
+        return "; ".join(_brief(e) for e in self.endpoints) or "no endpoint"
+
+
+def _brief(endpoint: VpcEndpointTypeDef) -> str:
+    tables = ", ".join(endpoint.get("RouteTableIds", [])) or "no route table"
+    return f"{endpoint['VpcEndpointId']} is {endpoint['State']} and serves {tables}"
+
+
+def _in_place(
+    seen: list[VpcEndpointTypeDef],
+    wanted: Mapping[str, str | None],
+    todo: list[Change],
+    made: str,
+) -> bool:
+    """Whether every route table is served as wanted, by endpoints that are at work."""
+    serving = {table: e["VpcEndpointId"] for e in seen for table in e.get("RouteTableIds", [])}
+    policies = {e["VpcEndpointId"]: e["PolicyDocument"] for e in seen}
+    at_work = {e["VpcEndpointId"] for e in seen if e["State"].lower() == "available"}
+    return (
+        {*filter(None, wanted.values())} <= at_work
+        and all(serving.get(table) == endpoint_id for table, endpoint_id in wanted.items())
+        and all(c.same(policies.get(made), c.after) for c in todo if c.field == "policy")
+    )
+
+
+def _tables(changes: Iterable[Change]) -> list[str]:
+    """Ids of the route tables that get or lose their S3 route."""
+    return sorted(c.resource.split("/")[1] for c in changes if c.field == S3_ROUTE)
+
+
+def _keys(changes: Iterable[Change]) -> list[tuple[str, str]]:
+    return [(change.resource, change.field) for change in changes]
 
 
 def _serving(network: Network) -> dict[str, str]:

@@ -41,10 +41,29 @@ class PlanChanged(RunbookError):
 
 
 class AwsRefused(RunbookError):
-    """AWS answered with an error, or could not be reached; `code` is the code it gave."""
+    """AWS answered with an error, or could not be reached; `code` is the code it gave.
+
+    `status` is that of the HTTP answer, 0 without one. `passing`: it may go well another time.
+    """
 
     exit_code = 4
 
-    def __init__(self, attempted: str, answer: str, remedy: str, code: str = "") -> None:
+    def __init__(
+        self,
+        attempted: str,
+        answer: str,
+        remedy: str,
+        code: str = "",
+        *,
+        status: int = 0,
+        request_id: str = "",
+        passing: bool = False,
+    ) -> None:
         super().__init__(attempted, answer, remedy)
-        self.code = code
+        self.code, self.status, self.request_id = code, status, request_id
+        self.passing = passing
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether AWS has refused for sure: after a 5xx or silence it may have been done."""
+        return 400 <= self.status < 500

@@ -27,7 +27,7 @@ def checks(matrix: Matrix, parameters: Parameters, *, changes_policy: bool) -> l
     """What must hold before anything is written; each FAIL names row, statement and remedy."""
     rows = matrix.by_caller
     return [
-        *_repair(rows),
+        *repair_checks(matrix),
         *_break_glass(rows),
         *_instances(rows),
         *_must_work(rows, parameters),
@@ -42,24 +42,26 @@ def checks(matrix: Matrix, parameters: Parameters, *, changes_policy: bool) -> l
     ]
 
 
-def _repair(rows: Sequence[tuple[Caller, Row]]) -> Iterator[Check]:
+def repair_checks(matrix: Matrix) -> list[Check]:
     """Somebody outside who is not root must keep the means to read, put and delete the policy.
 
     Root keeps them whatever the policy says, but its credentials may not be at hand, and an
     organization's or endpoint's policy can stop it. Source: S3 API Reference, PutBucketPolicy.
     """
-    seats = [(c, r) for c, r in rows if c.place == OUTSIDE and c.exists]
+    seats = [(c, r) for c, r in matrix.by_caller if c.place == OUTSIDE and c.exists]
     people = [(c, r) for c, r in seats if c.principal.kind in ("role-session", "user")]
     able = [r.who for c, r in people if r.after["administer"].state == "allowed"]
     perhaps = [r.who for c, r in people if r.after["administer"].state == "depends"]
     denied = [f"{r.who}: {r.after['administer'].reason}" for _, r in people]
-    yield Check(
-        "somebody outside can repair the policy",
-        "PASS" if able else "UNCERTAIN" if perhaps else "FAIL",
-        ", ".join(able or perhaps) if able or perhaps else "; ".join(denied) or "nobody is known",
-        "take the administration of the policy out of the Deny statement named here, or give "
-        "break_glass_role s3:GetBucketPolicy, s3:PutBucketPolicy and s3:DeleteBucketPolicy",
-    )
+    return [
+        Check(
+            "somebody outside can repair the policy",
+            "PASS" if able else "UNCERTAIN" if perhaps else "FAIL",
+            ", ".join(able or perhaps) or "; ".join(denied) or "nobody is known",
+            "take the administration of the policy out of the Deny statement named here, or give "
+            "break_glass_role s3:GetBucketPolicy, s3:PutBucketPolicy and s3:DeleteBucketPolicy",
+        )
+    ]
 
 
 def _break_glass(rows: Sequence[tuple[Caller, Row]]) -> Iterator[Check]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from private_s3 import aws
 from private_s3.errors import BadInput, CheckFailed, RunbookError
+from private_s3.journal import Outcome
 from private_s3.record import Check
 from private_s3.tables import table
 
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from mypy_boto3_ssm import SSMClient
 
+# Brackets a write to AWS - operation, request, remedy - with its intent and its outcome.
+Bracket = Callable[[str, Mapping[str, Any], str], AbstractContextManager[Outcome]]
 PROBES = ("identity", "list", "write", "read", "delete", "internet", "other-region")
 READS = {"identity": "succeeded", "list": "succeeded"}
 WRITES = {"write": "succeeded", "read": "succeeded", "delete": "succeeded"}
@@ -178,6 +183,7 @@ def managed(ssm: SSMClient, instance_ids: Sequence[str]) -> dict[str, str]:
 
 def run(
     ssm: SSMClient,
+    write: Bracket,
     instance_ids: Sequence[str],
     script: str,
     *,
@@ -186,7 +192,8 @@ def run(
 ) -> list[Observation]:
     """What each probe of the script saw on each instance; one command for all of them.
 
-    Those of `optional` that SSM does not reach are left out.
+    `write` brackets the sending, as Record.write does. Those of `optional` that SSM does not reach
+    are left out.
     IAM actions: ssm:DescribeInstanceInformation, ssm:SendCommand, ssm:GetCommandInvocation.
     """
     status = managed(ssm, [*instance_ids, *optional])
@@ -199,17 +206,22 @@ def run(
             " instance), the instance's role AmazonSSMManagedInstanceCore, and start its agent",
         )
     instance_ids = [*instance_ids, *(i for i in optional if status[i] == "Online")]
-    with aws.attempt(
-        f"start the checks on {', '.join(instance_ids)}",
-        "grant ssm:SendCommand on AWS-RunShellScript and the instances to the operator",
-    ):
-        command = ssm.send_command(
+    told = {
+        "InstanceIds": list(instance_ids),
+        "DocumentName": "AWS-RunShellScript",
+        "script": f"sha256 {hashlib.sha256(script.encode()).hexdigest()}",
+    }
+    remedy = "grant ssm:SendCommand on AWS-RunShellScript and the instances to the operator"
+    with write("SendCommand", told, remedy) as outcome:
+        answer = ssm.send_command(
             InstanceIds=list(instance_ids),
             DocumentName="AWS-RunShellScript",
             Comment="Checks of the private path to S3",
             Parameters={"commands": [script], "executionTimeout": [str(timeout)]},
             TimeoutSeconds=DELIVERY_TIMEOUT,
-        )["Command"]["CommandId"]
+        )
+        command = answer["Command"]["CommandId"]
+        outcome.answered(answer, command_id=command)
     observations = []
     for instance_id in instance_ids:
         output = _output(ssm, command, instance_id, DELIVERY_TIMEOUT + timeout + 10)
@@ -305,6 +317,7 @@ class Answers:
 
 def ask(
     ssm: SSMClient,
+    write: Bracket,
     instance_ids: Sequence[str],
     *,
     neighbours: Sequence[str],
@@ -328,7 +341,7 @@ def ask(
         writes=applying,
     )
     try:
-        observations = run(ssm, instance_ids, text, optional=neighbours)
+        observations = run(ssm, write, instance_ids, text, optional=neighbours)
     except RunbookError as error:
         if applying:
             raise

@@ -82,8 +82,8 @@ class Matrix:
         return table(rows, ("after the change", "who"))
 
     def facts(self) -> list[dict[str, Any]]:
-        """Every row, for the record."""
-        return [asdict(row) for row in self.rows]
+        """The row of every caller who matters, for the record; those who fare alike one by one."""
+        return [asdict(row) for _, row in self.by_caller]
 
     def _row(self, caller: Caller) -> Row:
         key = self._object(caller)

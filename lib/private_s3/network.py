@@ -62,6 +62,7 @@ class Network:
     vpc_id: str
     service_name: str
     prefix_list_id: str
+    prefixes: list[str]
     instances: list[InstanceTypeDef]
     subnets: list[SubnetTypeDef]
     route_tables: list[RouteTableTypeDef]
@@ -96,18 +97,23 @@ class Network:
         }
         return by_destination.get(self.prefix_list_id) or by_destination.get("0.0.0.0/0", NOWHERE)
 
-    def predicted(self, s3_routes: Mapping[str, str]) -> Network:
-        """This reading as it will be with these S3 routes: route table id to endpoint id."""
-        tables: list[RouteTableTypeDef] = [
-            {
-                **table,
-                "Routes": [*table["Routes"], self._s3_route(s3_routes[table["RouteTableId"]])],
-            }
-            if table["RouteTableId"] in s3_routes
-            else table
-            for table in self.route_tables
-        ]
+    def predicted(self, s3_routes: Mapping[str, str | None]) -> Network:
+        """This reading as it will be with these S3 routes: endpoint id by route table id."""
+        tables = [self._with_s3_route(table, s3_routes) for table in self.route_tables]
         return replace(self, route_tables=tables)
+
+    def _with_s3_route(
+        self, table: RouteTableTypeDef, s3_routes: Mapping[str, str | None]
+    ) -> RouteTableTypeDef:
+        table_id = table["RouteTableId"]
+        if table_id not in s3_routes:
+            return table
+        others = [
+            r for r in table["Routes"] if r.get("DestinationPrefixListId") != self.prefix_list_id
+        ]
+        endpoint_id = s3_routes[table_id]
+        new = [self._s3_route(endpoint_id)] if endpoint_id else []
+        return {**table, "Routes": [*others, *new]}
 
     def _s3_route(self, endpoint_id: str) -> RouteTypeDef:
         return {
@@ -167,12 +173,12 @@ def _require_one_vpc(attempted: str, found: list[InstanceTypeDef], parameters: P
         )
 
 
-def read(ec2: EC2Client, instances: list[InstanceTypeDef], region: str) -> Network:
+def read(ec2: EC2Client, vpc_id: str, instances: list[InstanceTypeDef], region: str) -> Network:
     """One reading of the instances' VPC: subnets, route tables, S3 gateway endpoints.
 
     Four calls, whatever else the account holds.
     """
-    vpc_id, service_name = instances[0]["VpcId"], f"com.amazonaws.{region}.s3"
+    service_name = f"com.amazonaws.{region}.s3"
     in_vpc = {"Name": "vpc-id", "Values": [vpc_id]}
     with aws.attempt(
         f"read the network of {vpc_id} in {region}", "grant ec2:Describe* to the caller"
@@ -185,27 +191,35 @@ def read(ec2: EC2Client, instances: list[InstanceTypeDef], region: str) -> Netwo
         )
         subnets = aws.pages(ec2, "describe_subnets", "Subnets", Filters=[in_vpc])
         tables = aws.pages(ec2, "describe_route_tables", "RouteTables", Filters=[in_vpc])
-        endpoints = aws.pages(
-            ec2,
-            "describe_vpc_endpoints",
-            "VpcEndpoints",
-            Filters=[in_vpc, {"Name": "service-name", "Values": [service_name]}],
-        )
     return Network(
         vpc_id=vpc_id,
         service_name=service_name,
         prefix_list_id=lists[0]["PrefixListId"],
+        prefixes=lists[0]["Cidrs"],
         instances=instances,
         subnets=sorted(subnets, key=lambda item: (name(item), item["SubnetId"])),
         route_tables=sorted(tables, key=lambda item: (name(item), item["RouteTableId"])),
-        # The state's case varies between answers and documents of AWS; hence lower().
-        endpoints=[
-            endpoint
-            for endpoint in sorted(endpoints, key=lambda item: item["VpcEndpointId"])
-            if endpoint["VpcEndpointType"] == "Gateway"
-            and endpoint["State"].lower() not in ("deleting", "deleted")
-        ],
+        endpoints=endpoints(ec2, vpc_id, service_name),
     )
+
+
+def endpoints(ec2: EC2Client, vpc_id: str, service_name: str) -> list[VpcEndpointTypeDef]:
+    """The gateway endpoints of a VPC for a service, sorted by id, without those that are gone."""
+    in_vpc = {"Name": "vpc-id", "Values": [vpc_id]}
+    of_service = {"Name": "service-name", "Values": [service_name]}
+    with aws.attempt(
+        f"read the endpoints of {vpc_id}", "grant ec2:DescribeVpcEndpoints to the caller"
+    ):
+        found = aws.pages(
+            ec2, "describe_vpc_endpoints", "VpcEndpoints", Filters=[in_vpc, of_service]
+        )
+    # The state's case varies between answers and documents of AWS; hence lower().
+    return [
+        endpoint
+        for endpoint in sorted(found, key=lambda item: item["VpcEndpointId"])
+        if endpoint["VpcEndpointType"] == "Gateway"
+        and endpoint["State"].lower() not in ("deleting", "deleted")
+    ]
 
 
 def neighbours(ec2: EC2Client, vpc_id: str) -> list[InstanceTypeDef]:
@@ -228,6 +242,11 @@ def tags(item: Mapping[str, object]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in found}
 
 
+def role_name(instance: InstanceTypeDef) -> str:
+    """Name of the instance profile, which the console calls the instance's role."""
+    return instance.get("IamInstanceProfile", {}).get("Arn", "no role").rsplit("/", 1)[-1]
+
+
 def instances_frame(instances: list[InstanceTypeDef]) -> pd.DataFrame:
     """One row per instance of the change."""
     rows = [
@@ -238,7 +257,7 @@ def instances_frame(instances: list[InstanceTypeDef]) -> pd.DataFrame:
             instance.get("PrivateIpAddress", ""),
             instance.get("SubnetId", ""),
             instance.get("VpcId", ""),
-            instance.get("IamInstanceProfile", {}).get("Arn", "no role").rsplit("/", 1)[-1],
+            role_name(instance),
         )
         for instance in instances
     ]

@@ -93,6 +93,8 @@ def compare(
     record: Record,
     predictions: Iterable[tuple[Caller, Row]],
     answers: Answers,
+    *,
+    writes: bool,
 ) -> Comparison:
     """What instances, operator and break-glass role were answered, beside what was predicted.
 
@@ -111,13 +113,33 @@ def compare(
                 unasked.append(Check(name, "UNCERTAIN", reason))
         try:
             if caller.part == "operator":
-                asked.append((row, _ask(account, record, row)))
+                asked.append((row, _ask(account, record, row, writes=writes)))
             elif caller.part == "break-glass" and caller.part in parameters.check_also:
                 seat = aws.assume(account, caller.principal.arn, parameters.change_id)
-                asked.append((row, _ask(seat, record, row)))
+                asked.append((row, _ask(seat, record, row, writes=writes)))
         except AwsRefused as error:
             unasked.append(Check(name, "UNCERTAIN", error.answer))
     return Comparison(asked, unasked, parameters.applying)
+
+
+def sweep(account: aws.Account, record: Record) -> Check:
+    """Deletes the objects of checks that were interrupted, as the journal knows them."""
+    left: dict[str, bool] = {}
+    for write in record.journal.writes():
+        if write.operation == "PutObject" and write.fate != "not done":
+            left[write.request["Key"]] = True
+        elif write.operation == "DeleteObject" and write.fate == "done":
+            left[write.request["Key"]] = False
+    keys = [key for key, there in left.items() if there]
+    name, owned = "no object of the checks is left", {"ExpectedBucketOwner": account.id}
+    for key in keys:
+        named: Any = {"Bucket": record.parameters.bucket, "Key": key, **owned}
+        try:
+            with record.write("DeleteObject", named, "-") as outcome:
+                outcome.answered(account.s3.delete_object(**named))
+        except AwsRefused as error:
+            return Check(name, "UNCERTAIN", f"{key}: {error.answer}")
+    return Check(name, "PASS", f"deleted {', '.join(keys)}" if keys else "")
 
 
 def _by_instance(answers: Answers) -> dict[str, dict[str, tuple[str, str]]]:
@@ -129,7 +151,7 @@ def _by_instance(answers: Answers) -> dict[str, dict[str, tuple[str, str]]]:
     return seen
 
 
-def _ask(account: aws.Account, record: Record, row: Row) -> Observed:
+def _ask(account: aws.Account, record: Record, row: Row, *, writes: bool) -> Observed:
     """What S3 answers to somebody outside; only an object of this project's own is written."""
     s3 = account.s3
     bucket: dict[str, Any] = {
@@ -142,7 +164,7 @@ def _ask(account: aws.Account, record: Record, row: Row) -> Observed:
         "read": _state(lambda: s3.get_object(**named), "s3:GetObject"),
         "administer": _state(lambda: s3.get_bucket_policy(**bucket), "s3:GetBucketPolicy"),
     }
-    if record.parameters.applying and row.key.startswith(CHECK_PREFIX):
+    if writes and row.key.startswith(CHECK_PREFIX):
 
         def write(operation: str, call: Any) -> Any:
             with record.write(operation, named, "-") as outcome:

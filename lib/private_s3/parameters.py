@@ -96,6 +96,24 @@ class Parameters(BaseModel):
         description="Whom step 50 asks besides: neighbours (runs its script on the other "
         "instances that the matrix shows), break-glass (assumes the role; that may raise an alarm)",
     )
+    settle_seconds: int = Field(
+        60,
+        ge=0,
+        le=900,
+        description="How long a check waits for AWS to act on what was just written, in seconds",
+    )
+    approval_valid_hours: int = Field(
+        0,
+        ge=0,
+        le=8760,
+        description="How old a recorded approval may be, in hours; 0: the digest is approval "
+        "enough, recorded or not",
+    )
+    force: bool = Field(
+        False,
+        description="Undo also what somebody has changed since; the plan of the undo says what is "
+        "lost by it",
+    )
     approved_plan: str = Field(
         "",
         pattern=r"^([0-9a-f]{12})?$",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,11 @@ class Change:
             return statements.same(one, other)
         return one == other
 
+    @property
+    def is_one(self) -> bool:
+        """Whether it changes anything."""
+        return not self.same(self.before, self.after)
+
     def brief(self, value: str | None) -> str:
         """The value for a table: a policy by its size, anything else whole."""
         if self.field == "policy" and value:
@@ -49,12 +54,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """The changes of one change folder in one account and Region, sorted."""
+    """The changes of one change folder in one account and Region, sorted; or their undoing."""
 
     change_id: str
     account: str
     region: str
     changes: tuple[Change, ...]
+    undo: bool = False
 
     @property
     def digest(self) -> str:
@@ -68,7 +74,12 @@ class Plan:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Plan:
         changes = tuple(Change(**change) for change in value["changes"])
-        return cls(value["change_id"], value["account"], value["region"], changes)
+        return cls(**{**value, "changes": changes})
+
+    @property
+    def doing(self) -> str:
+        """What carrying it out is called."""
+        return "undo" if self.undo else "apply"
 
     def table(self) -> pd.DataFrame:
         """One row per change."""
@@ -78,6 +89,8 @@ class Plan:
 
     def sentence(self) -> str:
         """What the plan amounts to, and the digest to approve."""
+        if not self.changes and self.undo:
+            return "Nothing to undo: this change has made nothing that is still there."
         if not self.changes:
             return "Nothing to change: the account is already as the parameters ask."
         resources = len({change.resource for change in self.changes})
@@ -90,7 +103,12 @@ class Plan:
 def between(now: State, wanted: State) -> tuple[Change, ...]:
     """The changes that lead from one state to the other, sorted; equal policies are no change."""
     changes = (Change(*key, now.get(key), wanted[key]) for key in sorted(wanted))
-    return tuple(change for change in changes if not change.same(change.before, change.after))
+    return tuple(change for change in changes if change.is_one)
+
+
+def of(changes: Iterable[Change], parts: tuple[str, ...]) -> list[Change]:
+    """The changes to resources that begin with one of `parts`."""
+    return [change for change in changes if change.resource.startswith(parts)]
 
 
 def done(plan: Plan, live: State) -> frozenset[Change]:
@@ -106,10 +124,11 @@ def done(plan: Plan, live: State) -> frozenset[Change]:
             finished.add(change)
         elif not change.same(value, change.before):
             raise PlanChanged(
-                f"Could not apply plan {plan.digest}: {change.field} of {change.resource} "
-                "is not as it was planned from. Nothing was written.",
+                f"Could not {plan.doing} plan {plan.digest}: {change.field} of {change.resource} "
+                "is not as it was planned from. Nothing was written now.",
                 f"Planned from {change.before or 'nothing'}; found {value or 'nothing'}.",
-                "look at what was changed, make a new plan and have it approved",
+                "look at what was changed, make a new plan and have it approved; "
+                "`private-s3 status` says how far this one got",
             )
     return frozenset(finished)
 
@@ -124,5 +143,5 @@ def outcomes(
             return "already done"
         return "applied" if applied else "planned"
 
-    rows = [(c.resource, c.field, outcome(c)) for c in plan.changes if c.resource.startswith(parts)]
+    rows = [(c.resource, c.field, outcome(c)) for c in of(plan.changes, parts)]
     return table(rows, ["resource", "field", "outcome"])

@@ -80,10 +80,14 @@ def _endpoint_policies(planned: Planned) -> dict[str, str]:
     """Endpoint id to policy, also of the endpoint that the plan makes, by its symbol."""
     endpoints = planned.reading.network.endpoints
     policies = {one["VpcEndpointId"]: one["PolicyDocument"] for one in endpoints}
-    made = endpoint.created(planned.reading.network, planned.plan.change_id)
+    made = planned.endpoint_id(planned.reading)
     for change in planned.plan.changes:
-        if change.resource.startswith("vpc-endpoint/") and change.field == "policy":
-            policies[made["VpcEndpointId"] if made else NEW_ENDPOINT] = str(change.after)
+        if (
+            change.resource.startswith("vpc-endpoint/")
+            and change.field == "policy"
+            and change.after
+        ):
+            policies[made or NEW_ENDPOINT] = change.after
     return policies
 
 
@@ -93,5 +97,5 @@ def _at(planned: Planned, level: RestrictTo) -> Matrix:
     endpoints = endpoint.wanted(found, parameters)
     fence = bucket.fence(found, parameters, endpoints, planned.identities, level)
     policy = statements.merge(planned.policy_before, fence.statements(level))
-    policy = policy and endpoint.resolved(policy, found, planned.plan.change_id)
+    policy = policy and endpoint.resolved(policy, planned.endpoint_id(planned.reading))
     return replace(planned.matrix, after=replace(planned.matrix.after, policy=policy))

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from private_s3 import aws
+from private_s3 import approval, aws
+from private_s3.effect import Effect
 from private_s3.errors import AwsRefused, CheckFailed, PlanChanged
+from private_s3.folder import change_folder, facts_path, write_json
+from private_s3.journal import Journal, Key, Outcome
 from private_s3.parameters import Parameters
 from private_s3.plan import Plan
+from private_s3.plan import State as PlanState
 from private_s3.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 State = Literal["PASS", "FAIL", "SKIPPED", "UNCERTAIN"]
+LEFT = "left"
 
 
 @dataclass(frozen=True)
@@ -42,30 +44,18 @@ class Check:
         return cls(name, "PASS" if passed else "FAIL", detail, remedy)
 
 
-@dataclass
-class Outcome:
-    """What came of a write: the request id that AWS gave, and values worth keeping."""
-
-    request_id: str = ""
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def answered(self, answer: Mapping[str, Any], **values: Any) -> None:
-        """Takes the request id from a boto3 answer."""
-        self.request_id = answer["ResponseMetadata"].get("RequestId", "")
-        self.values = values
-
-
 class Record:
     """The change folder, as one step in one pass writes to it.
 
     `plans/DIGEST.json` are the plans that were shown, `facts/PASS/STEP.json` what a step found,
-    `journal.jsonl` every write to AWS: its intent before, its outcome after.
+    `journal.jsonl` approvals and every write to AWS, `left/` what the account looked like after.
     """
 
     def __init__(self, parameters: Parameters, step: str) -> None:
         self.parameters, self.step = parameters, step
         self.folder = change_folder(parameters)
-        self.pass_name = pass_name(parameters)
+        self.journal = Journal(self.folder)
+        self.caller = ""  # ARN, once it is known
         self._facts: dict[str, Any] = {}
         self._checks: list[Check] = []
 
@@ -104,7 +94,7 @@ class Record:
 
     def _save_facts(self) -> None:
         checks = [asdict(check) for check in self._checks]
-        path = self.folder / "facts" / self.pass_name / f"{self.step}.json"
+        path = facts_path(self.parameters, self.step)
         write_json(path, {**self._facts, "checks": checks})
 
     # -- plans --------------------------------------------------------------------------------
@@ -113,75 +103,115 @@ class Record:
         """The plan to go by, and what its maker saw: the approved one, else the one made just now.
 
         The one made just now is kept, so that it can be approved later. Raises PlanChanged when
-        the approved digest is of no plan that was shown for this change, or of an altered one.
+        the approved digest is of no plan that was shown for this change, or was not approved.
         """
         digest = self.parameters.approved_plan
-        path = self.folder / "plans" / f"{digest or plan.digest}.json"
-        if not digest or digest == plan.digest:
-            if not path.exists():
-                write_json(path, {"plan": plan.to_json(), "seen": seen})
-            if not digest:
-                return plan, seen
-        if not path.exists():
+        if digest in ("", plan.digest):
+            approval.keep(self.folder, plan, seen)
+        if not digest:
+            self._note_plan(plan)
+            return plan, seen
+        chosen, kept = approval.kept(self.folder, digest)
+        if chosen.undo != plan.undo:
             raise PlanChanged(
-                f"Could not apply plan {digest} of {plan.change_id}. Nothing was written.",
-                f"No such plan was shown; a plan made now has the digest {plan.digest}.",
-                "run the plan pass, have its digest approved, and pass that digest",
+                f"Could not {plan.doing} plan {digest} of {plan.change_id}. Nothing was written.",
+                f"It is a plan to {chosen.doing}.",
+                f"to carry it out, run: private-s3 {chosen.doing} {digest} -f PARAMETERS",
             )
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        approved = Plan.from_json(kept["plan"])
-        if approved.digest != digest:
-            raise PlanChanged(
-                f"Could not apply plan {digest} of {plan.change_id}. Nothing was written.",
-                f"The file {path.name} was altered: its content has the digest {approved.digest}.",
-                "run the plan pass again and have its digest approved",
-            )
-        return approved, kept["seen"]
+        approval.require(self.journal, self.parameters)
+        return chosen, kept
 
-    def keep_text(self, name: str, text: str) -> Path:
-        """Keeps a text as it is, and gives the path of its file from the project's top."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="")
-        folder = project_directory()
-        return path.relative_to(folder) if path.is_relative_to(folder) else path
+    def _note_plan(self, plan: Plan) -> None:
+        shown = [line for line in self.journal.lines() if line["event"] in ("planned", "complete")]
+        if not shown or (shown[-1]["event"], shown[-1]["plan"]) != ("planned", plan.digest):
+            about = {"step": self.step, "plan": plan.digest, "caller": self.caller}
+            self.journal.append("planned", **about, count=len(plan.changes))
 
     # -- the journal --------------------------------------------------------------------------
 
+    @property
+    def effect(self) -> Effect:
+        """What this change has made of the account so far."""
+        return Effect(self.folder, self.journal.writes())
+
     @contextmanager
-    def write(self, operation: str, request: Mapping[str, Any], remedy: str) -> Iterator[Outcome]:
-        """Brackets one write to AWS with its intent and its outcome in the journal."""
-        self._append("intent", operation, request=dict(request))
+    def write(
+        self, operation: str, request: Mapping[str, Any], remedy: str, changes: Iterable[Key] = ()
+    ) -> Iterator[Outcome]:
+        """Brackets one write to AWS with its intent and its outcome in the journal.
+
+        `changes` says which fields of the plan it is for.
+        """
+        intent = self.journal.append(
+            "intent",
+            step=self.step,
+            plan=self.parameters.approved_plan,
+            caller=self.caller,
+            operation=operation,
+            request=dict(request),
+            changes=sorted(changes),
+        )
+        about: dict[str, Any] = {"intent": intent, "operation": operation}
         outcome = Outcome()
         try:
             with aws.attempt(f"call {operation} with {json.dumps(request)}", remedy):
                 yield outcome
         except AwsRefused as error:
-            # Without a code there was no answer, and what became of the write is not known.
-            event = "refused" if error.code else "unanswered"
-            self._append(event, operation, answer=error.answer)
+            # Without an answer, what became of the write is not known.
+            event = "refused" if error.is_answer else "unanswered"
+            self.journal.append(event, **about, answer=error.answer, request_id=error.request_id)
             raise
-        self._append("outcome", operation, request_id=outcome.request_id, **outcome.values)
+        self.journal.append(
+            "outcome", **about, request_id=outcome.request_id, values=outcome.values
+        )
 
-    def _append(self, event: str, operation: str, **details: Any) -> None:
-        path = self.folder / "journal.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_bytes().splitlines() if path.exists() else []
-        entry = {
-            "number": len(lines) + 1,
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "step": self.step,
-            "plan": self.parameters.approved_plan,
-            "event": event,
-            "operation": operation,
-            **details,
-            # Each line carries the hash of the one before, so that none can be changed unseen.
-            "previous": hashlib.sha256(lines[-1] if lines else b"").hexdigest(),
-        }
-        with path.open("ab") as journal:
-            journal.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
-            journal.flush()
-            os.fsync(journal.fileno())
+    def settle(self, live: PlanState, endpoint_id: str) -> None:
+        """Notes what became of writes whose answer never came, as the account shows it."""
+        effect = self.effect
+        for write in effect.writes:
+            fate = effect.fate(write, live) if write.fate == "unknown" else "unknown"
+            if fate != "unknown":
+                made = fate == "done" and write.operation == "CreateVpcEndpoint"
+                values = {"endpoint_id": endpoint_id} if made else {}
+                self.journal.append(
+                    "settled",
+                    intent=write.number,
+                    operation=write.operation,
+                    found=fate,
+                    values=values,
+                )
+
+    def is_complete(self, plan: Plan) -> bool:
+        """Whether the journal says, of its last changes, that all of the plan is in place."""
+        lines = self.journal.lines()
+        told = [line for line in lines if line.get("changes") or line["event"] == "complete"]
+        return bool(told and told[-1]["event"] == "complete" and told[-1]["plan"] == plan.digest)
+
+    def complete(self, plan: Plan, left: Mapping[str, Any]) -> None:
+        """Notes that the account is as the plan has it, and keeps what it looks like then."""
+        digest = _digest(left)
+        write_json(self.folder / LEFT / f"{digest}.json", left)
+        about = {"step": self.step, "plan": plan.digest, "caller": self.caller}
+        self.journal.append("complete", **about, left=digest)
+
+    def left(self) -> dict[str, Any] | None:
+        """What the account looked like when a plan was last found to be in place, if ever."""
+        found = [line["left"] for line in self.journal.lines() if line["event"] == "complete"]
+        if not found:
+            return None
+        path = self.folder / LEFT / f"{found[-1]}.json"
+        try:
+            left: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            altered = _digest(left) != found[-1]
+        except (OSError, ValueError):
+            altered = True
+        if altered:
+            raise CheckFailed(
+                f"Could not read what the change {self.folder.name} has left.",
+                f"The file {LEFT}/{path.name} is missing or was altered.",
+                "put the whole change folder back from a copy",
+            )
+        return left
 
 
 def require(attempted: str, checks: Sequence[Check]) -> None:
@@ -196,32 +226,8 @@ def require(attempted: str, checks: Sequence[Check]) -> None:
         )
 
 
-def change_folder(parameters: Parameters) -> Path:
-    """The folder of the change; a relative changes_dir counts from the project's top."""
-    return project_directory() / parameters.changes_dir / parameters.change_id
-
-
-def pass_name(parameters: Parameters) -> str:
-    """Which of the two passes this is, as the change folder calls it."""
-    return "apply" if parameters.applying else "plan"
-
-
-def project_directory() -> Path:
-    """The nearest folder upwards that holds the notebooks, else the present one.
-
-    JupyterLab runs a notebook in its own folder, papermill in the caller's; both must find the
-    same change folder.
-    """
-    here = Path.cwd()
-    return next((p for p in (here, *here.parents) if (p / "notebooks").is_dir()), here)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    draft.replace(path)
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def checks_frame(checks: Sequence[Check]) -> pd.DataFrame:

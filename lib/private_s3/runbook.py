@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from private_s3 import errors
 from private_s3.errors import BadInput, CheckFailed, RunbookError
+from private_s3.folder import change_folder, facts_path, make_folder, pass_name, project_directory
+from private_s3.journal import lock
 from private_s3.parameters import Parameters
-from private_s3.plan import Plan
-from private_s3.record import change_folder, pass_name, project_directory
 
 
 @dataclass(frozen=True)
@@ -59,36 +60,31 @@ class Runbook:
 
     def run(self, parameters: Parameters) -> Iterator[Step]:
         """Executes the notebooks one after the other, and ends after the first that fails."""
-        for notebook in self.notebooks:
-            step = _execute(notebook, parameters)
-            yield step
-            if step.error:
-                return
+        with lock(change_folder(parameters), "run.lock", f"run the {pass_name(parameters)} pass"):
+            for notebook in self.notebooks:
+                step = _execute(notebook, parameters)
+                yield step
+                if step.error:
+                    return
 
 
-def shown_plan(parameters: Parameters) -> tuple[Plan, str]:
-    """The plan that the plan pass has shown last, and who loses what by it."""
-    folder = change_folder(parameters)
-    facts = json.loads((folder / "facts/plan/20_create_gateway_endpoint.json").read_text("utf-8"))
-    kept = json.loads((folder / "plans" / f"{facts['plan']}.json").read_text("utf-8"))
-    return Plan.from_json(kept["plan"]), facts["loses"]
+def facts(parameters: Parameters, step: str) -> dict[str, Any]:
+    """What a step has found when it was run last in this pass; nothing if it never was."""
+    path = facts_path(parameters, step)
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found
 
 
 def _execute(notebook: Path, parameters: Parameters) -> Step:
+    # What an earlier run has found must not be taken for what this one finds.
+    facts_path(parameters, notebook.stem).unlink(missing_ok=True)
     # Imported here: papermill takes over a second to import.
     import papermill
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from traitlets.config import Config
 
     output = _unused(change_folder(parameters) / pass_name(parameters) / notebook.name)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as refused:
-        raise BadInput(
-            f"Could not make the folder {output.parent}; AWS was not asked for anything.",
-            str(refused),
-            "set changes_dir to a folder that can be written",
-        ) from refused
+    make_folder(output.parent)
     started, error = time.monotonic(), None
     try:
         papermill.execute_notebook(
@@ -128,8 +124,7 @@ def _runbook_error(name: str, value: str, output: Path) -> RunbookError:
 
 
 def _aws_calls(parameters: Parameters, step: str) -> int:
-    path = change_folder(parameters) / "facts" / pass_name(parameters) / f"{step}.json"
-    calls: dict[str, int] = json.loads(path.read_text("utf-8"))["aws_calls"]
+    calls: dict[str, int] = facts(parameters, step)["aws_calls"]
     return sum(calls.values())
 
 

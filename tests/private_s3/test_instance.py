@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +15,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from private_s3 import instance
+from private_s3 import aws, instance
 from private_s3.errors import AwsRefused, BadInput, CheckFailed
 from private_s3.instance import Answers, Observation
+from private_s3.journal import Outcome
 
 ONE, TWO = "i-0123456789abcdef0", "i-0fedcba9876543210"
 COMMAND = "11111111-2222-3333-4444-555555555555"
@@ -27,6 +30,13 @@ SCRIPT = {
     "other_bucket": "other-bucket",
 }
 SCRIPT_VALUES = [*SCRIPT, "internet"]
+
+
+@contextmanager
+def unkept(operation: str, request: Any, remedy: str) -> Iterator[Outcome]:
+    """Brackets a write as a journal does, and keeps nothing."""
+    with aws.attempt(f"call {operation}", remedy):
+        yield Outcome()
 
 
 def test_the_values_are_assigned_in_front_of_the_script() -> None:
@@ -210,7 +220,7 @@ class Ssm:
     def takes_the_command(self, *instance_ids: str) -> None:
         self.stub.add_response(
             "send_command",
-            {"Command": {"CommandId": COMMAND}},
+            {"Command": {"CommandId": COMMAND}, "ResponseMetadata": {"RequestId": "r-1"}},
             {
                 "InstanceIds": list(instance_ids),
                 "DocumentName": "AWS-RunShellScript",
@@ -270,7 +280,7 @@ def test_run_waits_until_the_probes_have_ended(ssm: Ssm) -> None:
         ssm.answers(status)
     output = line("internet", 28, stderr="curl: (28) x") + line("identity", 0, f"{ONE} r role ")
     ssm.answers("Success", output)
-    assert instance.run(ssm.client, [ONE], "the script") == [
+    assert instance.run(ssm.client, unkept, [ONE], "the script") == [
         Observation(ONE, "identity", "succeeded", f"{ONE} r role", 1, f"{ONE} r role"),
         Observation(ONE, "internet", "timeout", "", 1, "curl: (28) x"),
     ]
@@ -281,7 +291,7 @@ def test_one_command_serves_all_instances(ssm: Ssm) -> None:
     ssm.takes_the_command(ONE, TWO)
     ssm.answers("Success", line("list"))
     ssm.answers("Success", line("list"), of=TWO)
-    seen = instance.run(ssm.client, [ONE, TWO], "the script")
+    seen = instance.run(ssm.client, unkept, [ONE, TWO], "the script")
     assert [one.instance_id for one in seen] == [ONE, TWO]
 
 
@@ -290,7 +300,7 @@ def test_an_instance_without_an_agent_is_named_with_the_way_out(ssm: Ssm, status
     others = () if status == "not managed" else ((TWO, status),)
     ssm.lists((ONE, "Online"), *others, asked=(ONE, TWO))
     with pytest.raises(CheckFailed) as caught:
-        instance.run(ssm.client, [ONE, TWO], "the script")
+        instance.run(ssm.client, unkept, [ONE, TWO], "the script")
     assert caught.value.answer == f"{TWO} is {status}"
     for word in ("ssm", "ssmmessages", "AmazonSSMManagedInstanceCore", "agent"):
         assert word in caught.value.remedy
@@ -312,7 +322,7 @@ def test_a_command_that_does_not_end_well_is_an_error(ssm: Ssm, status: str, det
     ssm.takes_the_command(ONE)
     ssm.answers(status, line("list"), "mktemp: no space\nleft", details)
     with pytest.raises(CheckFailed) as caught:
-        instance.run(ssm.client, [ONE], "the script")
+        instance.run(ssm.client, unkept, [ONE], "the script")
     assert ONE in caught.value.attempted and COMMAND in caught.value.attempted
     assert caught.value.answer == f"SSM answered {status} ({details}). mktemp: no space left"
 
@@ -325,7 +335,7 @@ def test_waiting_has_an_end_that_names_the_last_state(ssm: Ssm) -> None:
     for _ in range(22):
         ssm.answers("InProgress")
     with pytest.raises(AwsRefused, match="Last seen: InProgress") as caught:
-        instance.run(ssm.client, [ONE], "the script")
+        instance.run(ssm.client, unkept, [ONE], "the script")
     assert ONE in caught.value.attempted
 
 
@@ -338,7 +348,7 @@ def test_output_that_is_not_the_probes_is_an_error(ssm: Ssm, output: str) -> Non
     ssm.takes_the_command(ONE)
     ssm.answers("Success", line("list") + output)
     with pytest.raises(CheckFailed, match="Could not read what the checks on"):
-        instance.run(ssm.client, [ONE], "the script")
+        instance.run(ssm.client, unkept, [ONE], "the script")
 
 
 @pytest.mark.parametrize("output", ["", "i-0fedcba9876543210 r role", f"{ONE}0 r role"])
@@ -346,7 +356,7 @@ def test_identity_must_name_the_instance_that_was_asked(ssm: Ssm, output: str) -
     ssm.lists((ONE, "Online"))
     ssm.takes_the_command(ONE)
     ssm.answers("Success", line("identity", 0, output))
-    assert instance.run(ssm.client, [ONE], "the script")[0].outcome == "another instance"
+    assert instance.run(ssm.client, unkept, [ONE], "the script")[0].outcome == "another instance"
 
 
 @pytest.mark.parametrize(
@@ -365,7 +375,7 @@ def test_a_refusal_names_the_permission_to_grant(ssm: Ssm, calls: int, permissio
     operation = ("describe_instance_information", "send_command", "get_command_invocation")[calls]
     ssm.stub.add_client_error(operation, "AccessDeniedException", "no")
     with pytest.raises(AwsRefused) as caught:
-        instance.run(ssm.client, [ONE], "the script")
+        instance.run(ssm.client, unkept, [ONE], "the script")
     assert caught.value.code == "AccessDeniedException"
     assert permission in caught.value.remedy
 
@@ -425,8 +435,26 @@ def test_neighbours_that_ssm_does_not_reach_are_left_out(ssm: Ssm) -> None:
     ssm.lists((ONE, "Online"), (TWO, "ConnectionLost"), asked=(ONE, TWO))
     ssm.takes_the_command(ONE)
     ssm.answers("Success", line("list", 0, "keys: 1"))
-    seen = instance.run(ssm.client, [ONE], "the script", optional=[TWO])
+    seen = instance.run(ssm.client, unkept, [ONE], "the script", optional=[TWO])
     assert [one.instance_id for one in seen] == [ONE]
+
+
+def test_the_command_is_noted_with_its_id_and_a_hash_of_its_script(ssm: Ssm) -> None:
+    noted: list[Any] = []
+
+    @contextmanager
+    def write(operation: str, request: Any, remedy: str) -> Iterator[Outcome]:
+        yield (outcome := Outcome())
+        noted.extend((operation, request, outcome.values))
+
+    ssm.lists((ONE, "Online"))
+    ssm.takes_the_command(ONE)
+    ssm.answers("Success", line("list"))
+    instance.run(ssm.client, write, [ONE], "the script")
+    operation, request, values = noted
+    assert (operation, request["InstanceIds"]) == ("SendCommand", [ONE])
+    assert request["script"] == f"sha256 {hashlib.sha256(b'the script').hexdigest()}"
+    assert values["command_id"]
 
 
 # -- the answers ----------------------------------------------------------------------------------
@@ -435,6 +463,7 @@ def test_neighbours_that_ssm_does_not_reach_are_left_out(ssm: Ssm) -> None:
 def ask(ssm: Ssm, *, applying: bool) -> Answers:
     return instance.ask(
         ssm.client,
+        unkept,
         [ONE],
         neighbours=[TWO],
         bucket="example-bucket",
@@ -463,7 +492,9 @@ def test_writes_are_sent_and_expected_only_while_applying(
 ) -> None:
     sent: list[str] = []
 
-    def run(_: Any, ids: list[str], script: str, *, optional: list[str]) -> list[Observation]:
+    def run(
+        _: Any, __: Any, ids: list[str], script: str, *, optional: list[str]
+    ) -> list[Observation]:
         assert (ids, optional) == ([ONE], [TWO])
         sent.append(script)
         return [Observation(TWO, "list", "denied", "", 1)]

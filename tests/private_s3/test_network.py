@@ -29,6 +29,7 @@ def make(*tables: Any, instances: tuple[str, ...] = ("subnet-a",)) -> Network:
         vpc_id="vpc-1",
         service_name="com.amazonaws.ap-northeast-1.s3",
         prefix_list_id="pl-1",
+        prefixes=["52.219.0.0/20"],
         instances=[
             {"InstanceId": f"i-{n}", "SubnetId": subnet, "State": {"Name": "running"}}
             for n, subnet in enumerate(instances)

@@ -61,6 +61,7 @@ def vpc(*endpoints: Any, instances: tuple[str, ...] = ("subnet-a",)) -> Network:
         vpc_id="vpc-1",
         service_name=f"com.amazonaws.{REGION}.s3",
         prefix_list_id="pl-1",
+        prefixes=["52.219.0.0/20"],
         instances=[
             {"InstanceId": f"i-{n}", "SubnetId": subnet} for n, subnet in enumerate(instances)
         ],
