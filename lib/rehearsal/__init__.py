@@ -97,8 +97,51 @@ class Account:
         return errors
 
     def plant(self, operation: str, **fault: Any) -> None:
-        """Lets something befall the next calls of an operation: see `rehearsal.faults.Fault`."""
+        """Lets something befall the next call of an operation, or of any if that is "*".
+
+        Which calls: `who` is the person as in calls(), an instance's session by its ARN, or empty
+        for anybody; `skip` so many calls first, then `times` calls, 0 for all until unplant().
+        Faults of one call strike in the order in which they were planted; one that prevents the
+        call leaves those behind it for the next. Only a call that is well signed is one.
+
+        What befalls them, in this order: `delay` seconds pass; what `do` says; a refusal with
+        `code`, `message` and the HTTP `status`. Or `do` is one of these, where `reads` is how many
+        reads it takes for AWS to be done; a write that changes nothing is done at once:
+
+        - "drop": the connection is reset before anything is carried out; status 0 in calls().
+        - "drop answer": it is carried out, or refused, then the connection is reset.
+        - "pending" (CreateVpcEndpoint): in the answer and the next `reads` DescribeVpcEndpoints
+          that list it the endpoint is pending; its routes come when it is available, after them.
+        - "deleting" (DeleteVpcEndpoints): the endpoint is still listed, as deleting, in the next
+          `reads` DescribeVpcEndpoints that ask for it; its routes are gone at once.
+        - "stale endpoint" (any write of an endpoint): the next `reads` DescribeVpcEndpoints, be
+          they of other endpoints, are as before it.
+        - "stale policy" (PutBucketPolicy, DeleteBucketPolicy): so are the next `reads`
+          GetBucketPolicy of the bucket.
+        - "slow policy" (the same): the next `reads` requests to the bucket other than to get, put
+          or delete its policy are judged by the policy before it, refused ones too.
+        - an act of others, which comes just before the call: any of act(), on its bucket; or
+          "foreign endpoint" (CreateVpcEndpoint), which takes its route tables.
+        """
         self._ask("plant", operation=operation, **fault)
+
+    def unplant(self) -> None:
+        """Forgets every fault that has not struck; all that AWS is still to be done with, is."""
+        self._ask("unplant")
+
+    def act(self, act: str, **on: Any) -> None:
+        """Lets AWS, or somebody else, do something by itself, now.
+
+        - "grow prefix list": S3 has one more range of addresses in the account's Region.
+        - "dual stack": the gateway endpoint `endpoint_id`, or each one if there is none, gets the
+          routes to IPv6 too: a second one per route table, as by IpAddressType "dualstack".
+        - "reorder policy": the policy of the `bucket` is stored in other words, its statements
+          from last to first, one-item lists as strings, account ids as the ARNs of their roots.
+        - "foreign policy": somebody else adds a statement to the policy of the `bucket`.
+        - "foreign endpoint": somebody else makes an endpoint in `vpc_id` for `service_name`, on
+          `route_table_ids`.
+        """
+        self._ask("act", act=act, **on)
 
     def close(self) -> None:
         """Ends the account and all that runs in it."""
@@ -118,9 +161,12 @@ class Account:
             headers = {"X-Rehearsal-Secret": self.secret}
             connection.request("POST", f"/_rehearsal/{question}", json.dumps(asked), headers)
             answer = connection.getresponse()
+            said = answer.read().decode()
             if answer.status != 200:
-                raise RuntimeError(f"The rehearsal account answered {answer.status} to {question}.")
-            return json.loads(answer.read())
+                raise RuntimeError(
+                    f"The rehearsal account answered {answer.status} to {question}: {said}"
+                )
+            return json.loads(said)
         finally:
             connection.close()
 

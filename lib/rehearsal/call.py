@@ -58,6 +58,7 @@ class Call:
     bucket: str = ""
     key: str = ""
     caller: Caller = ANONYMOUS
+    dropped: bool = False  # its connection ends instead of an answer
 
     @classmethod
     def read(cls, environ: Environ, request_id: str, home_region: str) -> "Call":

@@ -1,21 +1,24 @@
-"""Faults on demand: an error, a delay, or somebody else's act just before a call."""
+"""Faults on demand: an error, a delay, silence, a late effect, or another's act before a call."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import RLock
+from http import HTTPStatus
+from threading import Lock
 from typing import Any
 
-from moto.ec2.models import ec2_backends
-from moto.s3.models import s3_backends
-
+from rehearsal import acts, lags
 from rehearsal.call import Call, Refused
 
+_DROPS = ("drop", "drop answer")
+# What can be done only to some operations; all else, to any.
+_ONLY_TO = {**lags.OPERATIONS, "foreign endpoint": frozenset({"CreateVpcEndpoint"})}
+_TO_A_BUCKET = ("foreign policy", "reorder policy")
 
-@dataclass
+
+@dataclass(eq=False)
 class Fault:
-    """What befalls the next `times` calls of an operation."""
+    """What befalls `times` calls of an operation, or of any if that is "*": see Account.plant."""
 
     operation: str
     code: str = ""
@@ -24,61 +27,83 @@ class Fault:
     delay: float = 0
     do: str = ""
     times: int = 1
+    skip: int = 0
+    who: str = ""
+    reads: int = 1
+
+    def check(self) -> None:
+        """ValueError if it could never strike, or not be told to the caller."""
+        known = {*_DROPS, *acts.ON, *lags.OPERATIONS}
+        if self.do and self.do not in known:
+            raise ValueError(f'"{self.do}" is none of {", ".join(sorted(known))}')
+        only = _ONLY_TO.get(self.do, {self.operation})
+        if self.operation not in {"*", *only}:
+            raise ValueError(f'"{self.do}" is for {", ".join(sorted(only))}')
+        HTTPStatus(self.status)
+
+    def fits(self, call: Call, who: str) -> bool:
+        """Whether it is about this call of this person."""
+        return (
+            self.operation in ("*", call.operation)
+            and self.who in ("", who)
+            and call.operation in _ONLY_TO.get(self.do, {call.operation})
+            and (self.do not in _TO_A_BUCKET or bool(call.bucket))
+        )
 
 
 class Faults:
-    """The faults that are planted and have not yet struck."""
+    """The faults that are planted and have not yet struck; `act` lets others act."""
 
-    def __init__(self, account_id: str, region: str) -> None:
-        self._account_id, self._region = account_id, region
+    def __init__(self, act: Callable[..., None]) -> None:
+        self._act, self._lock = act, Lock()
         self._planted: list[Fault] = []
-        self._acts: dict[str, Callable[[Call], None]] = {
-            "foreign endpoint": self._create_foreign_endpoint,
-            "foreign policy": self._change_policy,
-        }
 
     def plant(self, **fault: Any) -> None:
-        """Plants one more fault; ValueError if nobody could `do` what it says."""
+        """Plants one more fault; ValueError if it could never strike."""
         planted = Fault(**fault)
-        if planted.do and planted.do not in self._acts:
-            raise ValueError(f'"{planted.do}" is none of {", ".join(sorted(self._acts))}')
-        self._planted.append(planted)
+        planted.check()
+        with self._lock:
+            self._planted.append(planted)
 
-    def strike(self, call: Call, lock: RLock) -> None:
-        """Lets every fault that was planted for this operation happen; Refused if one says so."""
-        for fault in [fault for fault in self._planted if fault.operation == call.operation]:
+    def unplant(self) -> None:
+        """Forgets every fault that has not struck."""
+        with self._lock:
+            self._planted.clear()
+
+    def strike(self, call: Call, who: str) -> list[tuple[str, int]]:
+        """Lets every fault that is due happen; raises Refused if one prevents the call.
+
+        The late effects come back, each with its reads: they are for when the call is carried out.
+        """
+        late = []
+        for fault in self._due(call, who):
+            if not self._take(fault):
+                continue
+            time.sleep(fault.delay)
+            if fault.do in acts.ON:
+                self._act(fault.do, **acts.ON[fault.do](call))
+            elif fault.do in lags.OPERATIONS:
+                late.append((fault.do, fault.reads))
+            call.dropped = call.dropped or fault.do in _DROPS
+            if fault.code or fault.do == "drop":
+                raise Refused(fault.status, fault.code, fault.message)
+        return late
+
+    def _due(self, call: Call, who: str) -> list[Fault]:
+        """The faults that this call does not skip; each counts every call that it is about."""
+        with self._lock:
+            fitting = [fault for fault in self._planted if fault.fits(call, who)]
+            due = [fault for fault in fitting if not fault.skip]
+            for fault in fitting:
+                fault.skip = max(0, fault.skip - 1)
+            return due
+
+    def _take(self, fault: Fault) -> bool:
+        """Uses a fault once; False if another call was quicker."""
+        with self._lock:
+            if fault not in self._planted:
+                return False
             fault.times -= 1
             if not fault.times:
                 self._planted.remove(fault)
-            time.sleep(fault.delay)
-            if fault.do:
-                with lock:
-                    self._acts[fault.do](call)
-            if fault.code:
-                raise Refused(fault.status, fault.code, fault.message)
-
-    def _create_foreign_endpoint(self, call: Call) -> None:
-        """Somebody else gives the same route tables an S3 gateway endpoint of their own."""
-        ec2 = ec2_backends[self._account_id][self._region]
-        ec2.create_vpc_endpoint(
-            vpc_id=call.parameters["VpcId"],
-            service_name=call.parameters["ServiceName"],
-            endpoint_type="Gateway",
-            policy_document=None,
-            route_table_ids=call.items("RouteTableId"),
-            tags={"Name": "somebody-else"},
-        )
-
-    def _change_policy(self, call: Call) -> None:
-        """Somebody else adds a statement to the policy of the same bucket."""
-        bucket = s3_backends[self._account_id]["aws"].buckets[call.bucket]
-        policy = json.loads(bucket.policy or '{"Version": "2012-10-17", "Statement": []}')
-        statement = {
-            "Sid": "AddedBySomebodyElse",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:DeleteBucket",
-            "Resource": f"arn:aws:s3:::{call.bucket}",
-        }
-        policy["Statement"].append(statement)
-        bucket.policy = json.dumps(policy).encode()
+            return True

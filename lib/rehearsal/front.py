@@ -4,9 +4,12 @@ import hmac
 import io
 import json
 import re
+import socket
+import struct
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
@@ -16,17 +19,22 @@ from threading import RLock
 from typing import Any
 
 from moto.backend_index import backend_url_patterns
+from moto.ec2.exceptions import EC2ClientError
 from moto.moto_server.werkzeug_app import create_backend_app
 
 from rehearsal.access import Access
+from rehearsal.acts import Acts
 from rehearsal.call import Answer, Call, Environ, Refused
 from rehearsal.callers import ANONYMOUS, Callers
 from rehearsal.faults import Faults
+from rehearsal.lags import Lags
 from rehearsal.signature import SignatureError
 
 CONTROL = "/_rehearsal/"
 _REQUEST_ID = re.compile(rb"(<[rR]equestI[dD]>)[^<]*")
 
+# How it shows that nobody can do what the one who started the account asks for.
+_IMPOSSIBLE = (TypeError, ValueError, LookupError, EC2ClientError)
 # Query strings with a signature, of version 4 or 2.
 _SIGNED_QUERY = re.compile(r"[?&](X-Amz-Algorithm|X-Amz-Signature|Signature)=")
 # The objects of a request for many that its caller may not have.
@@ -44,7 +52,8 @@ class Front:
         self.lock = RLock()
         self.callers = Callers(account_id, region)
         self.access = Access(account_id, region)
-        self.faults = Faults(account_id, region)
+        self._acts, self._lags = Acts(account_id, region), Lags(account_id)
+        self.faults = Faults(self.act)
         self.secret = ""
         self.people: dict[str, str] = {}  # names by access key, for the notes
         self.calls: list[dict[str, Any]] = []
@@ -77,11 +86,16 @@ class Front:
             # A fault of the emulator must never look like an answer of AWS, or like silence.
             self.errors.append(traceback.format_exc())
             refused = Refused(500, "InternalError", f"The rehearsal account failed: {error!r}")
+        if call.dropped:
+            self._note(call, 0, "dropped", started)
+            _reset(environ)
+            raise ConnectionResetError  # the handler then says nothing more
         if refused:
             answer = call.error(refused)
         status, headers, body = answer
         headers += [("x-amzn-RequestId", request_id), ("x-amz-request-id", request_id)]
-        self._note(call, status, headers, body, started)
+        code = _error_code(headers, body) if status >= 300 else None
+        self._note(call, status, code, started)
         return status, headers, body
 
     def _answer(self, call: Call) -> Answer:
@@ -89,18 +103,39 @@ class Front:
         call.read_operation()
         if not call.operation:
             raise NotImplementedError(f"{call.method} {call.target} is not implemented.")
-        self.faults.strike(call, self.lock)
+        late = self.faults.strike(call, self._who(call))
         with self.lock:
-            denied = self.access.check(call)
-            token = DENIED_OBJECTS.set(denied)
-            try:
-                ask = self.services.get(call.service, self._ask_moto)
-                status, headers, body = ask(call)
-            finally:
-                DENIED_OBJECTS.reset(token)
-            if call.is_write and status < 300:
+            with self._lags.judging(call):
+                denied = self.access.check(call)
+            with self._lags.writing(call, late), self._lags.reading(call):
+                status, headers, body = self._carry_out(call, denied)
+            arrived = self._lags.count(call, status, body)
+            if arrived or (call.is_write and status < 300):
                 self.after_write()
         return status, headers, body
+
+    def _carry_out(self, call: Call, denied: frozenset[str]) -> Answer:
+        token = DENIED_OBJECTS.set(denied)
+        try:
+            return self.services.get(call.service, self._ask_moto)(call)
+        finally:
+            DENIED_OBJECTS.reset(token)
+
+    def act(self, act: str, **on: Any) -> None:
+        """Lets AWS, or somebody else, do something to the account."""
+        with self.lock:
+            self._acts.act(act, **on)
+            self.after_write()
+
+    def _unplant(self) -> None:
+        """No fault is planted any more, and nothing is late."""
+        self.faults.unplant()
+        with self.lock:
+            self._lags.arrive()
+            self.after_write()
+
+    def _who(self, call: Call) -> str:
+        return self.people.get(call.caller.access_key, call.caller.arn)
 
     def _identify(self, call: Call) -> None:
         """Finds the caller by a signature that holds; who does not sign is anonymous."""
@@ -146,17 +181,17 @@ class Front:
             headers.append(("Content-Length", str(len(body))))
         return answer["status"], headers, body
 
-    def _note(self, call: Call, status: int, headers: Any, body: bytes, started: float) -> None:
+    def _note(self, call: Call, status: int, code: str | None, started: float) -> None:
         self.calls.append(
             {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "milliseconds": round((time.monotonic() - started) * 1000, 1),
-                "who": self.people.get(call.caller.access_key, call.caller.arn),
+                "who": self._who(call),
                 "service": call.service,
                 "region": call.region,
                 "operation": call.operation,
                 "status": status,
-                "error": _error_code(headers, body) if status >= 300 else None,
+                "error": code,
                 "source_ip": call.position.source_ip,
                 "endpoint_id": call.position.endpoint_id,
                 "instance_id": call.position.instance_id,
@@ -177,14 +212,25 @@ class Front:
             "calls": lambda: self.calls,
             "errors": lambda: self.errors,
             "plant": lambda: self.faults.plant(**asked),
+            "unplant": self._unplant,
+            "act": lambda: self.act(**asked),
         }
         if name not in answers:
             return 404, [], b"{}"
         try:
             answer = json.dumps(answers[name]())
-        except (TypeError, ValueError) as error:  # what was asked for, nobody can do
+        except _IMPOSSIBLE as error:
             return 400, [], json.dumps(str(error)).encode()
         return 200, [("Content-Type", "application/json")], answer.encode()
+
+
+def _reset(environ: Environ) -> None:
+    """Makes the connection of a request end with a reset, once its handler closes it."""
+    connection = environ.get("werkzeug.socket")
+    if connection:  # a caller within this process has none
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(OSError):  # the client has left meanwhile
+            connection.shutdown(socket.SHUT_RD)  # lest the handler wait for the next request
 
 
 @cache

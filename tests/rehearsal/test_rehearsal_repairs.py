@@ -88,6 +88,17 @@ def test_a_token_makes_one_endpoint_however_often_it_is_sent(running: Account, e
     assert code_of(ec2.create_vpc_endpoint, **other) == "IdempotentParameterMismatch"
 
 
+def test_a_token_outlives_its_endpoint(running: Account, ec2: Any) -> None:
+    first = create(running, ec2, "private-a", ClientToken="outlived")["VpcEndpointId"]
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[first])
+    again = create(running, ec2, "private-a", ClientToken="outlived")
+    assert (again["VpcEndpointId"], again["State"]) == (first, "deleted")
+    assert _gateways(ec2, running.ids["rehearsal"]) == []
+    assert s3_routes(ec2, running.ids["private-a"]) == []
+    other = request(running, "main", ClientToken="outlived")
+    assert code_of(ec2.create_vpc_endpoint, **other) == "IdempotentParameterMismatch"
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [

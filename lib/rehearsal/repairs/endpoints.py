@@ -1,6 +1,7 @@
 """VPC endpoints: their life, the routes they own, and what AWS refuses."""
 
 import json
+from contextvars import ContextVar
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -14,14 +15,21 @@ from moto.ec2.responses.vpcs import VPCs
 
 from iam_verdict import PolicyError, parse
 from rehearsal.repairs import repair
+from rehearsal.repairs.network import ipv6_name
 
+# The state of the endpoints that are made.
+STATE_AT_BIRTH: ContextVar[str] = ContextVar("state_at_birth", default="available")
+_FAMILIES = {"ipv4": ("IPv4",), "dualstack": ("IPv4", "IPv6"), "ipv6": ("IPv6",)}
 _GATEWAY_SERVICES = ("dynamodb", "s3")
 _INTERFACE_SERVICES = ("dynamodb", "ec2", "ec2messages", "logs", "s3", "ssm", "ssmmessages", "sts")
 
 
 @repair(VPCs, "create_vpc_endpoint")
 def answer_create(original: Any, self: VPCs) -> Any:
-    """moto: a dry run creates the endpoint; a token that was used creates a second one."""
+    """moto: a dry run creates the endpoint; a token that was used creates a second one.
+
+    How long AWS remembers a token it does not say: here forever, beyond the endpoint's end too.
+    """
     self.error_on_dryrun()
     token = self._get_param("ClientToken")
     asked = {name: self._get_param(name) for name in sorted(self._get_params()) if name != "DryRun"}
@@ -35,7 +43,10 @@ def answer_create(original: Any, self: VPCs) -> Any:
                 f" {token}",
             )
         return ActionResult({"VpcEndpoint": endpoint, "ClientToken": token})
+    address_type = _address_type(self)
     result = original(self)
+    if address_type:
+        set_address_type(self.ec2_backend, result.result["VpcEndpoint"], address_type)
     if token:
         used[token] = asked, result.result["VpcEndpoint"]
         result.result["ClientToken"] = token
@@ -44,12 +55,15 @@ def answer_create(original: Any, self: VPCs) -> Any:
 
 @repair(VPCs, "modify_vpc_endpoint")
 def answer_modify(original: Any, self: VPCs) -> Any:
-    """moto: a dry run modifies; ResetPolicy is ignored."""
+    """moto: a dry run modifies; ResetPolicy and IpAddressType are ignored."""
     self.error_on_dryrun()
+    address_type = _address_type(self)
     result = original(self)
+    endpoint = self.ec2_backend.get_vpc_end_point(self._get_param("VpcEndpointId"))
     if self._get_param("ResetPolicy"):
-        endpoint = self.ec2_backend.get_vpc_end_point(self._get_param("VpcEndpointId"))
         endpoint.policy_document = json.dumps(VPCEndPoint.DEFAULT_POLICY)
+    if address_type:
+        set_address_type(self.ec2_backend, endpoint, address_type)
     return result
 
 
@@ -95,6 +109,8 @@ def create(
         self, vpc_id, service_name, endpoint_type, policy_document, list(route_table_ids), **kwargs
     )
     _correct_interfaces(self, endpoint)
+    endpoint.state = STATE_AT_BIRTH.get()
+    _lay_routes(self, endpoint)
     return endpoint
 
 
@@ -121,13 +137,7 @@ def modify(
         remove_route_tables=remove_route_tables,
         **kwargs,
     )
-    for name in added:
-        self.create_route(
-            name,
-            None,
-            gateway_id=endpoint.id,
-            destination_prefix_list_id=endpoint.destination_prefix_list_id,
-        )
+    _lay_routes(self, endpoint)
     _remove_routes(self, endpoint, remove_route_tables or [])
 
 
@@ -136,9 +146,31 @@ def delete(original: Any, self: EC2Backend, vpce_ids: list[str]) -> None:
     """moto: fails where a route is missing already; what was deleted stays in the list."""
     for name in vpce_ids:
         endpoint = self.vpc_end_points.pop(name)
+        endpoint.state = "deleted"  # as its client token goes on to show it
         _remove_routes(self, endpoint, self.route_tables)
         for interface in endpoint.network_interface_ids:
             self.enis.pop(interface, None)
+
+
+def become_available(backend: EC2Backend, name: str) -> None:
+    """An endpoint that was pending gets its routes, unless it was deleted meanwhile."""
+    if endpoint := backend.vpc_end_points.get(name):
+        endpoint.state = "available"
+        _lay_routes(backend, endpoint)
+
+
+def set_address_type(backend: EC2Backend, endpoint: VPCEndPoint, address_type: str) -> None:
+    """A gateway endpoint has one route per route table and family of addresses."""
+    if endpoint.vpc_endpoint_type == "Gateway":
+        endpoint.ip_address_type = address_type
+        _lay_routes(backend, endpoint)
+
+
+def _address_type(response: VPCs) -> str | None:
+    asked: str | None = response._get_param("IpAddressType")
+    if asked and asked not in _FAMILIES:
+        raise InvalidParameter(f"The IP address type '{asked}' is not valid")
+    return asked
 
 
 def _check_service(backend: EC2Backend, service: str, endpoint_type: str) -> None:
@@ -164,27 +196,71 @@ def _check_policy(document: str | None) -> None:
 
 def _check_route_tables(backend: EC2Backend, vpc_id: str, service: str, names: list[str]) -> None:
     """One endpoint per service and route table, and only of its own VPC."""
+    # One that is pending has its route tables already, but not yet its routes.
+    served = {
+        table: endpoint.destination_prefix_list_id
+        for endpoint in backend.vpc_end_points.values()
+        if endpoint.service_name == service and endpoint.vpc_endpoint_type == "Gateway"
+        for table in endpoint.route_table_ids
+    }
     for name in names:
         table = backend.get_route_table(name)
         if table.vpc_id != vpc_id:
             raise InvalidParameter(
                 f"route table {name} and network {vpc_id} belong to different networks"
             )
-        for route in table.routes:
-            prefix_list = route.destination_prefix_list
-            if prefix_list and prefix_list.prefix_list_name == service:
-                raise EC2ClientError(
-                    "RouteAlreadyExists",
-                    f"route table {name} already has a route with destination-prefix-list-id"
-                    f" {prefix_list.id}",
-                )
+        lists = [route.destination_prefix_list for route in table.routes]
+        routed = [item.id for item in lists if item and item.prefix_list_name == service]
+        if name in served or routed:
+            raise EC2ClientError(
+                "RouteAlreadyExists",
+                f"route table {name} already has a route with destination-prefix-list-id"
+                f" {served.get(name) or routed[0]}",
+            )
+
+
+def _lay_routes(backend: EC2Backend, endpoint: VPCEndPoint) -> None:
+    """Its route tables have its routes if it is available, and no route that is not its due."""
+    due = _prefix_lists(backend, endpoint) if endpoint.state == "available" else []
+    for table in backend.route_tables.values():
+        if table.id not in endpoint.route_table_ids:
+            continue
+        owned = _owned(table, endpoint)
+        for prefix_list in owned.keys() - due:
+            del table._routes[owned[prefix_list]]
+        for prefix_list in [name for name in due if name not in owned]:
+            backend.create_route(
+                table.id,
+                None,
+                gateway_id=endpoint.id,
+                destination_prefix_list_id=prefix_list,
+            )
+
+
+def _prefix_lists(backend: EC2Backend, endpoint: VPCEndPoint) -> list[str]:
+    """The prefix lists that a gateway endpoint routes, by its type of addresses."""
+    families = _FAMILIES[getattr(endpoint, "ip_address_type", "ipv4")]
+    names = (endpoint.service_name, ipv6_name(endpoint.service_name))
+    return [
+        prefix_list.id
+        for prefix_list in backend.managed_prefix_lists.values()
+        if prefix_list.prefix_list_name in names and prefix_list.address_family in families
+    ]
+
+
+def _owned(table: Any, endpoint: VPCEndPoint) -> dict[str, str]:
+    """The keys of the endpoint's routes in a table, by prefix list."""
+    return {
+        route.destination_prefix_list_id: key
+        for key, route in table._routes.items()
+        if route.gateway_id == endpoint.id
+    }
 
 
 def _remove_routes(backend: EC2Backend, endpoint: VPCEndPoint, names: Any) -> None:
     for name in names:
         table = backend.get_route_table(name)
-        owned = [key for key, route in table._routes.items() if route.gateway_id == endpoint.id]
-        for key in owned:
+        for key in _owned(table, endpoint).values():
             del table._routes[key]
 
 

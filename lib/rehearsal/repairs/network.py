@@ -3,6 +3,7 @@
 from datetime import datetime
 from fnmatch import fnmatchcase
 from hashlib import sha256
+from ipaddress import IPv4Network
 from itertools import count
 from typing import Any
 
@@ -45,24 +46,58 @@ def create_prefix_lists(original: Any, self: Any) -> None:
     for service, known in (("s3", _S3), ("dynamodb", _DYNAMODB)):
         name = f"com.amazonaws.{self.region_name}.{service}"
         prefix_list_id, *ranges = known.get(self.region_name) or _other(name)
-        prefix_list = ManagedPrefixList(
-            self,
-            self.region_name,
-            "IPv4",
-            [{"Cidr": cidr, "Description": ""} for cidr in ranges],
-            prefix_list_name=name,
-            owner_id="AWS",
-        )
-        prefix_list.id = prefix_list_id
-        prefix_list.version = None  # AWS shows none of its own lists
-        prefix_list.prefix_list_arn = prefix_list.arn(self.region_name, "aws")
-        self.managed_prefix_lists[prefix_list_id] = prefix_list
+        _add_prefix_list(self, "IPv4", name, prefix_list_id, ranges)
+        name = ipv6_name(name)
+        prefix_list_id, *ranges = _other_ipv6(name)
+        _add_prefix_list(self, "IPv6", name, prefix_list_id, ranges)
+
+
+def ipv6_name(name: str) -> str:
+    """The name of a service's IPv6 list, as AWS names those of its other services."""
+    prefix, _, service = name.rpartition(".")
+    return f"{prefix}.ipv6.{service}"
+
+
+def grow_s3_list(backend: Any) -> None:
+    """The S3 of a Region gets one more range: the next one that no list names."""
+    name = f"com.amazonaws.{backend.region_name}.s3"
+    lists = backend.managed_prefix_lists.values()
+    (s3,) = [prefix_list for prefix_list in lists if prefix_list.prefix_list_name == name]
+    listed = [cidr for _, *ranges in (*_S3.values(), *_DYNAMODB.values()) for cidr in ranges]
+    taken = [IPv4Network(cidr) for cidr in (*listed, *s3.cidrs)]
+    start = int(IPv4Network(s3.cidrs[-1]).broadcast_address) + 1
+    following = (IPv4Network((start + 256 * number, 24)) for number in count())
+    cidr = next(n for n in following if not any(n.overlaps(other) for other in taken))
+    (*_, entries) = s3.entries.values()
+    entries.append({"Cidr": str(cidr), "Description": ""})
+
+
+def _add_prefix_list(
+    backend: Any, family: str, name: str, prefix_list_id: str, ranges: list[str]
+) -> None:
+    prefix_list = ManagedPrefixList(
+        backend,
+        backend.region_name,
+        family,
+        [{"Cidr": cidr, "Description": ""} for cidr in ranges],
+        prefix_list_name=name,
+        owner_id="AWS",
+    )
+    prefix_list.id = prefix_list_id
+    prefix_list.version = None  # AWS shows none of its own lists
+    prefix_list.prefix_list_arn = prefix_list.arn(backend.region_name, "aws")
+    backend.managed_prefix_lists[prefix_list_id] = prefix_list
 
 
 def _other(name: str) -> tuple[str, str]:
     """An id and a range of its own for a Region whose real ones are not listed above."""
     digest = sha256(name.encode()).digest()
     return f"pl-{digest.hex()[:8]}", f"52.{64 + digest[0] % 16}.{digest[1]}.0/24"
+
+
+def _other_ipv6(name: str) -> tuple[str, str]:
+    digest = sha256(name.encode()).hexdigest()
+    return f"pl-{digest[:8]}", f"2600:1fa0:{digest[:4]}::/48"
 
 
 def _ranges(prefix_list: ManagedPrefixList) -> list[str]:
