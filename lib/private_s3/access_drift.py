@@ -21,6 +21,7 @@ REMEDY = (
     "stay, plan and apply again"
 )
 NOT_KNOWN = "notebook 40 shows on what it depends: what the operator may not read, or AWS not tell"
+SHOWN = 3  # of the reasons for one kind of difference
 CLOSED = {"denied", "no way"}
 # How a cell names what it depends on when nobody's policies could be read; see callers.
 UNREAD = "the policies of "
@@ -71,7 +72,9 @@ class AccessDrift:
                 why[what][now.reason] = None
         for verdict, before, after in sorted(whose):
             what = verdict, before, after
-            text = f"{after}: {'; '.join(why[what])}"
+            reasons = [*why[what]]
+            more = f" and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
+            text = f"{after}: {'; '.join(reasons[:SHOWN])}{more}"
             yield self._finding(NAME, whose[what], verdict, before, text)
 
     def _new(self) -> Iterator[Finding]:
@@ -122,11 +125,11 @@ def between(
     `told` are ids of instances of which something was said that explains what became of them.
     """
     before: dict[Key, Known] = {}
-    for row in rows:
-        place = row["where"] if row["where"] in (OUTSIDE, SERVICE) else IN_THE_VPC
-        cells = {column: Cell(**cell) for column, cell in row["after"].items()}
-        for who in row["who"].split(", "):
-            before.setdefault(_key(who, place), Known(f"{who} {place}", row["key"], cells))
+    for kept in rows:
+        place = kept["where"] if kept["where"] in (OUTSIDE, SERVICE) else IN_THE_VPC
+        cells = {column: Cell(**cell) for column, cell in kept["after"].items()}
+        for who in kept["who"].split(", "):
+            before.setdefault(_key(who, place), Known(f"{who} {place}", kept["key"], cells))
 
     now: dict[Key, Known] = {}
     for caller in matrix.callers:
@@ -165,5 +168,10 @@ def _keys(caller: Caller) -> Iterator[tuple[str, Key]]:
 
 def _key(who: str, place: str) -> Key:
     """The same for the same caller, whoever runs this, and whatever an instance is named now."""
-    who = re.sub(r"^you \((.+)\)$", r"role \1", who.removesuffix(" (does not exist)"))
+    who = re.sub(r"^you \((user )?(.+)\)$", _by_name, who.removesuffix(" (does not exist)"))
     return re.sub(r"^(keys copied from )?(?:.* )?(i-[0-9a-f]+)$", r"\1\2", who), place
+
+
+def _by_name(operator: re.Match[str]) -> str:
+    """The name under which the matrix has an operator when somebody else runs this."""
+    return f"{operator[1] or 'role '}{operator[2]}"

@@ -35,7 +35,7 @@ STATES: dict[Verdict, State] = {
 WORDS: dict[Verdict, str] = {
     "drift": "drifted",
     "by AWS itself": "changed by AWS itself",
-    "not ours": "changed that are not of this change",
+    "not ours": "not of this change",
     "not known": "not known",
     "not compared": "not compared",
     "as left": "as left",

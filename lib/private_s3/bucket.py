@@ -194,12 +194,12 @@ def _put(account: aws.Account, change: Change, text: str | None, record: Record)
 
 def statements_frame(policy: str | None) -> pd.DataFrame:
     """One row per statement of a policy."""
-    return table(map(_row, _statements(policy).values()), STATEMENT_COLUMNS)
+    return table(map(_row, statements.by_content(policy).values()), STATEMENT_COLUMNS)
 
 
 def difference(before: str | None, after: str | None) -> pd.DataFrame:
     """The statements of two policies: + is new, - is gone, an empty mark is kept."""
-    old, new = _statements(before), _statements(after)
+    old, new = statements.by_content(before), statements.by_content(after)
     rows = [("" if key in new else "-", *_row(old[key])) for key in old]
     rows += [("+", *_row(new[key])) for key in new if key not in old]
     return table(rows, ("", *STATEMENT_COLUMNS))
@@ -207,21 +207,13 @@ def difference(before: str | None, after: str | None) -> pd.DataFrame:
 
 def kept(before: str | None, after: str | None) -> Check:
     """Whether every statement of somebody else is still there, in its order."""
-    theirs = [k for k, s in _statements(before).items() if not statements.is_ours(s)]
-    now = [key for key in _statements(after) if key in theirs]
+    theirs = [k for k, s in statements.by_content(before).items() if not statements.is_ours(s)]
+    now = [key for key in statements.by_content(after) if key in theirs]
     return Check.of(
         "no statement of anybody else changed",
         now == theirs,
         f"{len(now)} of {len(theirs)} kept in their order",
     )
-
-
-def _statements(policy: str | None) -> dict[str, statements.Statement]:
-    document = statements.parse(policy) if policy else {"Statement": []}
-    return {
-        statements.canonical({"Statement": [statement]}): statement
-        for statement in statements.as_list(document["Statement"])
-    }
 
 
 def _row(statement: statements.Statement) -> tuple[str, ...]:

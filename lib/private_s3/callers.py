@@ -143,9 +143,8 @@ class Callers:
         """Whoever runs this, from outside the VPC."""
         arn = self.account.arn
         if ":assumed-role/" not in arn:
-            user = (
-                self.root() if arn.endswith(":root") else self._outside(arn, "you (the operator)")
-            )
+            who = f"you (user {arn.rsplit('/', 1)[-1]})"
+            user = self.root() if arn.endswith(":root") else self._outside(arn, who)
             return replace(user, part="operator")
         _, name, session = arn.split("/", 2)
         found = self.identities.of_session(arn)

@@ -104,11 +104,15 @@ class Planned:
         parameters = self.record.parameters
         if not parameters.applying:
             return self.reading
-        reading = read(self.account, parameters) if self._todo else self.reading
+        reading = self._read() if self._todo else self.reading
         in_place = self.fit(self.state(reading)) == {*self.plan.changes}
-        if in_place and not self.record.is_complete(self.plan):
+        # An empty plan takes the account as it is, each time anew; any other stays what it left.
+        if in_place and not (self.plan.changes and self.record.is_complete(self.plan)):
             self.record.complete(self.plan, self._left(reading))
         return reading
+
+    def _read(self) -> Reading:
+        return read(self.account, self.record.parameters)
 
     def _left(self, reading: Reading) -> dict[str, Any]:
         """What the change leaves, for a later audit to be held against."""
@@ -361,6 +365,7 @@ def planned(account: aws.Account, record: Record, reading: Reading) -> Planned:
 def seen_in(reading: Reading) -> dict[str, Any]:
     """What the maker of a plan saw, to be kept with it."""
     return {
+        "vpc": reading.network.vpc_id,
         "snapshot": reading.snapshot(),
         "subnets": network.subnets_frame(reading.network).to_numpy().tolist(),
     }

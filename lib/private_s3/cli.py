@@ -157,8 +157,11 @@ def audit(path: Path, changes: Sequence[str]) -> None:
     parameters = Parameters.load(path, {**_values(changes), "approved_plan": ""})
     try:
         _run(AUDIT, parameters)
-    finally:
-        _show_findings(parameters)
+    except CheckFailed as error:
+        if not _show_findings(parameters):
+            raise
+        sys.exit(error.exit_code)
+    _show_findings(parameters)
 
 
 @main.command()
@@ -297,13 +300,15 @@ def _show_changes(plan: Plan) -> None:
         click.echo(f"  {change.resource}, {change.field}: {before} -> {after}")
 
 
-def _show_findings(parameters: Parameters) -> None:
-    """One line for each finding of the audit that is not as the change left it."""
-    for check in facts(parameters, "80_audit_drift").get("checks", []):
+def _show_findings(parameters: Parameters) -> bool:
+    """Shows each finding of the audit that is not as the change left it; whether it found any."""
+    checks = facts(parameters, "80_audit_drift").get("checks", [])
+    for check in checks:
         if check["state"] != "PASS":
             click.echo(f"  {check['state']} {check['name']}: {check['detail']}")
-            if check["state"] == "FAIL":
+            if check["remedy"]:
                 click.echo(f"    Next: {check['remedy']}")
+    return bool(checks)
 
 
 def _as_given(path: Path, changes: Sequence[str]) -> str:

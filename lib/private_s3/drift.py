@@ -128,15 +128,18 @@ class Drift:
             text = f"{look} says why; delete it, then {PLAN_AGAIN}"
             yield Finding(f"state of {name}", "drift", before["state"], now["state"], text)
         if not statements.same(before["policy"], now["policy"]):
-            was, is_ = _other_statements(before["policy"], now["policy"])
-            yield Finding(f"policy of {name}", "drift", was, is_, f"{PUT_BACK}, or {ASK}")
+            was = statements.only(before["policy"], now["policy"])
+            is_ = statements.only(now["policy"], before["policy"])
+            text = f"{PUT_BACK} if this change made the endpoint; if not, {ASK}"
+            yield Finding(f"policy of {name}", "drift", was, is_, text)
         old, new = set(before["route tables"]), set(now["route tables"])
         for table_id in sorted((old ^ new) - {*self.tables}):  # theirs are compared by their routes
             option = "add" if table_id in old else "remove"
             yield Finding(
                 f"{table_id} at {name}",
                 "drift",
-                *("served", "not served")[:: 1 if table_id in old else -1],
+                "served" if table_id in old else "not served",
+                "not served" if table_id in old else "served",
                 self._command(
                     "modify-vpc-endpoint",
                     f"--vpc-endpoint-id {endpoint_id} --{option}-route-table-ids {table_id}",
@@ -190,7 +193,8 @@ class Drift:
         )
         if found := snapshot.differences(before, now):
             tables = ", ".join(sorted({_id(d.resource) for d in found}))
-            yield Finding("other route tables", "not ours", "-", f"{len(found)} changes: {tables}")
+            text = f"{len(found)} route{'s'[: len(found) != 1]} changed in {tables}"
+            yield Finding("other route tables", "not ours", "-", text)
 
     def _instance(self, name: str, resource: str, before: Mapping[str, Any]) -> Iterator[Finding]:
         now, level = self.now.get(resource), self.parameters.restrict_to
@@ -274,7 +278,7 @@ def _policy(before: str | None, now: str | None) -> Iterator[Finding]:
     """Statement by statement, by content; a Sid is all that says that two are one, changed."""
     if before == now:
         return
-    old, new = _statements(before), _statements(now)
+    old, new = statements.by_content(before), statements.by_content(now)
     gone = _by_sid(old[text] for text in old.keys() - new.keys())
     added = _by_sid(new[text] for text in new.keys() - old.keys())
     for sid in sorted({*gone, *added}):
@@ -289,34 +293,14 @@ def _policy(before: str | None, now: str | None) -> Iterator[Finding]:
         yield Finding(
             f"statement {sid} ({whose}) {what}",
             "drift",
-            *(_texts(one.get(sid, [])) for one in (gone, added)),
+            _texts(gone.get(sid, [])),
+            _texts(added.get(sid, [])),
             remedy,
         )
     if not gone and not added:
         count = f"{len(old)} statements"
         text = f"{count}, rewritten by S3; they mean the same"
         yield Finding("bucket policy", "by AWS itself", count, text)
-
-
-def _other_statements(before: str, now: str) -> tuple[str, str]:
-    """What is only in the one policy, and what is only in the other."""
-    old, new = _statements(before), _statements(now)
-    return (
-        _texts(old[text] for text in old.keys() - new.keys()),
-        _texts(new[text] for text in new.keys() - old.keys()),
-    )
-
-
-def _statements(policy: str | None) -> dict[str, statements.Statement]:
-    """Each statement by a text that is the same for all its spellings."""
-    if not policy:
-        return {}
-    # The version is part of what a statement with a variable means.
-    document = statements.parse(policy)
-    return {
-        statements.canonical({**document, "Statement": [statement]}): statement
-        for statement in statements.as_list(document["Statement"])
-    }
 
 
 def _by_sid(found: Iterable[statements.Statement]) -> dict[str, list[statements.Statement]]:
@@ -342,7 +326,7 @@ def _settings(block: Mapping[str, bool] | None) -> str:
 
 
 def _to_internet(way: str) -> bool:
-    return way.startswith(ON_THE_INTERNET)
+    return way.startswith(ON_THE_INTERNET) and way.endswith(" active")
 
 
 def _destination(field: str) -> str:

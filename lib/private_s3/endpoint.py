@@ -179,9 +179,11 @@ def _create(account: aws.Account, network: Network, todo: list[Change], record: 
         {"Key": CHANGE_TAG, "Value": change_id},
     ]
     # The same token makes no second endpoint, should the answer to the first call be lost. Once
-    # one was made another is wanted: for the old token AWS may answer with an endpoint long gone.
+    # one was made another is wanted: for the old token AWS may answer with an endpoint long gone,
+    # be it of another folder with this change_id. So it counts when this one was first planned.
     # Source: EC2 API Reference, "Ensuring idempotency".
-    token = f"{change_id} {digest} {len(record.effect.endpoint_ids)}"
+    planned = (line["time"] for line in record.journal.lines() if line["event"] == "planned")
+    token = f"{change_id} {digest} {next(planned, '')} {len(record.effect.endpoint_ids)}"
     request = {
         "VpcEndpointType": "Gateway",
         "VpcId": network.vpc_id,

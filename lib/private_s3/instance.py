@@ -340,6 +340,8 @@ def ask(
         other_bucket=bucket,
         writes=applying,
     )
+    if not instance_ids:
+        return Answers([], {}, applying, "no instance of the change is there to be asked")
     try:
         observations = run(ssm, write, instance_ids, text, optional=neighbours)
     except RunbookError as error:

@@ -44,6 +44,12 @@ class Change:
         """Whether it changes anything."""
         return not self.same(self.before, self.after)
 
+    def versions(self, one: str | None, other: str | None) -> tuple[str, str]:
+        """Two values as they differ, for people: of policies the statements not in the other."""
+        if self.field == "policy":
+            return statements.only(one, other), statements.only(other, one)
+        return one or "nothing", other or "nothing"
+
     def brief(self, value: str | None) -> str:
         """The value for a table: a policy by its size, anything else whole."""
         if self.field == "policy" and value:
@@ -126,7 +132,7 @@ def done(plan: Plan, live: State) -> frozenset[Change]:
             raise PlanChanged(
                 f"Could not {plan.doing} plan {plan.digest}: {change.field} of {change.resource} "
                 "is not as it was planned from. Nothing was written now.",
-                f"Planned from {change.before or 'nothing'}; found {value or 'nothing'}.",
+                "Planned from {}; found {}.".format(*change.versions(change.before, value)),
                 "look at what was changed, make a new plan and have it approved; "
                 "`private-s3 status` says how far this one got",
             )

@@ -190,6 +190,8 @@ class Record:
     def complete(self, plan: Plan, left: Mapping[str, Any]) -> None:
         """Notes that the account is as the plan has it, and keeps what it looks like then."""
         digest = _digest(left)
+        if self.is_complete(plan) and left == self.left():
+            return
         write_json(self.folder / LEFT / f"{digest}.json", left)
         about = {"step": self.step, "plan": plan.digest, "caller": self.caller}
         self.journal.append("complete", **about, left=digest)

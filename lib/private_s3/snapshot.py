@@ -69,8 +69,14 @@ def differences(before: Snapshot, now: Snapshot) -> list[Difference]:
 
 
 def frame(found: list[Difference]) -> pd.DataFrame:
-    """One row per difference."""
-    return table([(d.resource, d.field, _brief(d.before), _brief(d.now)) for d in found], COLUMNS)
+    """One row per difference; of policies the statements that the other does not have."""
+    return table([(d.resource, d.field, *_versions(d)) for d in found], COLUMNS)
+
+
+def _versions(pair: Difference) -> tuple[str, str]:
+    if pair.field == "policy":
+        return statements.only(pair.before, pair.now), statements.only(pair.now, pair.before)
+    return _brief(pair.before), _brief(pair.now)
 
 
 def _same(pair: Difference) -> bool:

@@ -294,6 +294,24 @@ def canonical(policy: Policy) -> str:
     return json.dumps([rest, *sorted(statements)], sort_keys=True)
 
 
+def by_content(policy: str | None) -> dict[str, Statement]:
+    """Each statement of a policy, by a text that is the same for all its spellings."""
+    document = parse(policy) if policy else {"Statement": []}
+    # The version is part of what a statement with a variable means.
+    version = {key: document[key] for key in ("Version",) if key in document}
+    return {
+        canonical({**version, "Statement": [statement]}): statement
+        for statement in as_list(document["Statement"])
+    }
+
+
+def only(one: str | None, other: str | None) -> str:
+    """The statements of one policy that another does not have, as a text; "nothing" if none."""
+    mine, theirs = by_content(one), by_content(other)
+    texts = [json.dumps(mine[content]) for content in mine if content not in theirs]
+    return "; ".join(texts) or "nothing"
+
+
 def as_list(value: Any) -> list[Any]:
     """Policies may write a list of one as the one."""
     return value if isinstance(value, list) else [value]

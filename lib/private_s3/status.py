@@ -10,7 +10,7 @@ from pathlib import Path
 from private_s3 import approval
 from private_s3.effect import Effect
 from private_s3.folder import change_folder
-from private_s3.journal import Journal, Line
+from private_s3.journal import Fate, Journal, Key, Line
 from private_s3.parameters import Parameters
 from private_s3.plan import Change, Plan
 
@@ -89,7 +89,7 @@ def _carried(plan: Plan, line: Line, effect: Effect) -> tuple[list[str], list[st
             return [f"The change was undone at {_minute(line)}."], [f"private-s3 plan {FILE}"]
         sentence = f"Plan {plan.digest} was applied, and found in place at {_minute(line)}."
         return [sentence], [f"private-s3 audit {FILE}", *back]
-    fates = {key: w.fate for w in effect.writes if w.plan == plan.digest for key in w.changes}
+    fates = _fates(plan, effect)
     past = "undone" if plan.undo else "applied"
     sentences = [f"Plan {plan.digest} was begun, and is not {past} in full."]
     for fate, words in (
@@ -102,6 +102,18 @@ def _carried(plan: Plan, line: Line, effect: Effect) -> tuple[list[str], list[st
         sentences += [f"{words}: {_named(found)}."] if found else []
     again = f"private-s3 {plan.doing} {plan.digest} {FILE}"
     return sentences, [again, *([] if plan.undo else back)]
+
+
+def _fates(plan: Plan, effect: Effect) -> dict[Key, Fate]:
+    """What became of each field of a plan, as far as no other plan has changed it since."""
+    fates: dict[Key, Fate] = {}
+    for write in effect.writes:
+        for key in write.changes:
+            if write.plan == plan.digest:
+                fates[key] = write.fate
+            elif write.fate != "not done":
+                fates.pop(key, None)
+    return fates
 
 
 def _named(changes: list[Change]) -> str:

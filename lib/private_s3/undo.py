@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -14,13 +15,14 @@ from private_s3 import (
     change,
     endpoint,
     guard,
+    network,
     observe,
     plan,
     snapshot,
     statements,
 )
 from private_s3.change import Planned, Reading
-from private_s3.errors import PlanChanged
+from private_s3.errors import BadInput, PlanChanged
 from private_s3.identities import Identities
 from private_s3.plan import NEW_ENDPOINT, Change, Plan, State
 from private_s3.record import Check, Record
@@ -55,7 +57,9 @@ class Undo(Planned):
     def fit(self, state: State) -> frozenset[Change]:
         """What is undone already; raises PlanChanged if more hangs on the endpoint than planned."""
         hanging = _hanging(state, self.plan.changes)
-        if hanging and not self.record.parameters.force:
+        if self.record.parameters.force:  # but of tables only those go that the plan names
+            hanging = [one for one in hanging if one.field == endpoint.S3_ROUTE]
+        if hanging:
             raise _changed(self.record, hanging)
         return super().fit(state)
 
@@ -64,6 +68,9 @@ class Undo(Planned):
         if not self.record.parameters.applying:
             return [Check("no object of the checks is left", "SKIPPED", "nothing was undone")]
         return [observe.sweep(self.account, self.record)]
+
+    def _read(self) -> Reading:
+        return read(self.account, self.record)
 
     def restored(self, reading: Reading) -> list[Difference]:
         """Every field that is not as it was before the change, whoever has changed it."""
@@ -92,6 +99,18 @@ class Undo(Planned):
         ]
 
 
+def read(account: aws.Account, record: Record) -> Reading:
+    """One reading of the account, also if instances of the change are gone meanwhile."""
+    parameters, writes = record.parameters, record.effect.writes
+    if not writes:
+        return change.read(account, parameters)
+    seen = approval.kept(record.folder, writes[-1].plan)[1]
+    there = network.neighbours(account.ec2, seen["vpc"])
+    ours = [one for one in there if f"instance/{one['InstanceId']}" in seen["snapshot"]]
+    found = network.read(account.ec2, seen["vpc"], ours, account.region)
+    return Reading(found, bucket.read(account, parameters))
+
+
 def planned(account: aws.Account, record: Record, reading: Reading) -> Undo:
     """The approved undo, else one planned now; raises PlanChanged where others have been at work.
 
@@ -99,6 +118,7 @@ def planned(account: aws.Account, record: Record, reading: Reading) -> Undo:
     statements in the bucket policy stay in any case.
     """
     parameters = record.parameters
+    _require_the_same(record, reading)
     reading = _once_it_shows(account, record, reading)
     if not (parameters.applying or parameters.force) and (found := changed(record, reading)):
         raise _changed(record, found)
@@ -121,7 +141,7 @@ def changed(record: Record, reading: Reading) -> list[Difference]:
     """What this change has left, and somebody has changed since; sorted."""
     state = _state(record, reading)
     found = [
-        Difference(*key, c.after, state.get(key))
+        Difference(*key, *c.versions(c.after, state.get(key)))
         for key, c in record.effect.net.items()
         if not (c.same(state.get(key), c.after) or c.same(state.get(key), c.before))
     ]
@@ -130,7 +150,8 @@ def changed(record: Record, reading: Reading) -> list[Difference]:
 
 def changed_frame(record: Record, reading: Reading) -> pd.DataFrame:
     """One row for each thing that somebody has changed since, with both versions."""
-    return table([tuple(v or "-" for v in d) for d in changed(record, reading)], CHANGED_COLUMNS)
+    rows = [tuple(_named(record, value) for value in one) for one in changed(record, reading)]
+    return table(rows, CHANGED_COLUMNS)
 
 
 def policy_difference(record: Record, reading: Reading) -> pd.DataFrame:
@@ -143,13 +164,19 @@ def policy_difference(record: Record, reading: Reading) -> pd.DataFrame:
 
 def _back(record: Record, state: State) -> tuple[Change, ...]:
     """The changes that lead back to what was before this change."""
-    target = {
-        key: _without_ours(state.get(key), c.before)
-        if key[0].startswith(bucket.PARTS)
-        else c.before
-        for key, c in record.effect.net.items()
-    }
-    return plan.between(state, target)
+    net = record.effect.net
+    return plan.between(
+        state, {key: _target(change, state.get(key)) for key, change in net.items()}
+    )
+
+
+def _target(change: Change, now: str | None) -> str | None:
+    """What a field shall hold after the undo."""
+    if change.resource.startswith(bucket.PARTS):
+        return _without_ours(now, change.before)
+    if change.field == endpoint.S3_ROUTE and now != change.after:
+        return now  # the route that is there now is not of this change
+    return change.before
 
 
 def _without_ours(policy: str | None, before: str | None) -> str | None:
@@ -171,9 +198,14 @@ def _hanging(state: State, changes: Iterable[Change]) -> list[Difference]:
     found = []
     for key, now in state.items():
         if key[1] == endpoint.S3_ROUTE and now == NEW_ENDPOINT and key not in after:
-            found.append(Difference(*key, None, now))
+            found.append(Difference(*key, "nothing", now))
         elif key[0].startswith(bucket.PARTS) and NEW_ENDPOINT in (after.get(key, now) or ""):
-            found.append(Difference(*key, "nothing that names the endpoint", after.get(key, now)))
+            naming = "; ".join(
+                json.dumps(one)
+                for content, one in statements.by_content(after.get(key, now)).items()
+                if NEW_ENDPOINT in content
+            )
+            found.append(Difference(*key, "nothing that names the endpoint", naming))
     return found
 
 
@@ -202,20 +234,44 @@ def _once_it_shows(account: aws.Account, record: Record, reading: Reading) -> Re
         return reading
     return aws.wait(
         "a write without an answer to show",
-        lambda: change.read(account, record.parameters),
+        lambda: read(account, record),
         shows,
     )
 
 
+def _require_the_same(record: Record, reading: Reading) -> None:
+    """Raises BadInput where the parameters are not of what was changed, and so would not show it.
+
+    A route table may be gone; bucket and endpoint are asked for by their names.
+    """
+    state, found = _state(record, reading), reading.network
+    here = f"{found.service_name} in {found.vpc_id}"
+    strange = {
+        change.resource if key not in state else f"{change.resource} ({change.after})"
+        for key, change in record.effect.net.items()
+        if not key[0].startswith("route-table/")
+        and (key not in state or (change.field == "service" and change.after != here))
+    }
+    if strange:
+        raise BadInput(
+            f"Could not undo {record.folder.name}. Nothing was written now.",
+            f"It has changed {', '.join(sorted(strange))}, which the parameters do not name.",
+            "give the parameters with which it was applied: bucket, endpoint_name, and instances "
+            "of the same VPC",
+        )
+
+
 def _changed(record: Record, found: Iterable[Difference]) -> PlanChanged:
-    told = "; ".join(
-        f"{d.field} of {d.resource}: left as {d.before or 'nothing'}, now {d.now or 'nothing'}"
-        for d in found
-    )
+    told = "; ".join(f"{d.field} of {d.resource}: left {d.before}, now {d.now}" for d in found)
     return PlanChanged(
         f"Could not undo {record.folder.name}: somebody has changed what it made. "
         "Nothing was written now.",
-        told,
+        _named(record, told),
         "have it changed back, or undo with force=true: it keeps the statements of others in the "
         "bucket policy, and takes back the rest of what is named here",
     )
+
+
+def _named(record: Record, text: str) -> str:
+    """The text with the id of this change's endpoint in place of its symbol."""
+    return endpoint.resolved(text, "".join(record.effect.endpoint_ids[-1:]))

@@ -80,7 +80,7 @@ def test_keys_that_were_copied_are_used_from_another_address() -> None:
     ("caller", "expected"),
     [
         ("", ("you (operator)", role("ops/operator"), "AROAOPS:night")),
-        (USER, ("you (the operator)", "user/ann", "AIDAANN")),
+        (USER, ("you (user ann)", "user/ann", "AIDAANN")),
         (ROOT, ("root", ":root", ACCOUNT)),
     ],
 )
