@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import rehearsal
-from private_s3 import aws, change
+from private_s3 import aws, change, undo
 from private_s3.cli import main
-from private_s3.parameters import Parameters
 from private_s3.folder import change_folder, pass_name
+from private_s3.parameters import Parameters
 from private_s3.record import Record
 from private_s3.runbook import Runbook, Step
 
@@ -59,6 +59,21 @@ class World:
         bound = aws.connect(parameters)
         reading = change.read(bound, parameters)
         return change.planned(bound, Record(parameters, "test"), reading)
+
+    def undo(self, digest: str = "", **changes: Any) -> str:
+        """Plans, approves and carries out the undo by the library, as notebook 90 does."""
+        digest = digest or self.undo_planned(**changes).plan.digest
+        planned = self.undo_planned(**changes, approved_plan=digest)
+        planned.apply_bucket_policy()
+        planned.apply_endpoint()
+        planned.read_again()
+        return digest
+
+    def undo_planned(self, **changes: Any) -> undo.Undo:
+        """The plan of the undo by the library, with all that the notebook asks of it."""
+        parameters = self.parameters(**changes)
+        bound, record = aws.connect(parameters), Record(parameters, "undo")
+        return undo.planned(bound, record, undo.read(bound, record))
 
     def notebook(self, step: str, digest: str = "", **changes: Any) -> Step:
         """Runs one real notebook with papermill."""

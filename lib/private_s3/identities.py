@@ -55,8 +55,8 @@ class Identities:
                 paginator = self.account.iam.get_paginator("get_account_authorization_details")
                 pages = list(paginator.paginate())
         except AwsRefused as error:
-            if not error.code:
-                raise
+            if error.passing or not error.code:
+                raise  # not to be taken for a lasting refusal: much would be uncertain by it
             self.unread = error.answer
             return {}
         return {identity.arn: identity for identity in _identities(pages)}

@@ -210,11 +210,15 @@ def _hanging(state: State, changes: Iterable[Change]) -> list[Difference]:
 
 
 def _state(record: Record, reading: Reading) -> State:
-    """What the account holds, with every endpoint that this change ever made by its symbol."""
-    state = dict(reading.state(record.parameters))
-    for endpoint_id in record.effect.endpoint_ids:
-        state = {key: v and v.replace(endpoint_id, NEW_ENDPOINT) for key, v in state.items()}
-    return state
+    """What the account holds; the last endpoint of this change by its symbol, also if it is gone.
+
+    One before it keeps its id: only statements of others can still name it, and they stay.
+    """
+    state = reading.state(record.parameters)
+    made = record.effect.endpoint_ids
+    if not made or endpoint.created(reading.network, record.parameters.change_id):
+        return state
+    return {key: v and v.replace(made[-1], NEW_ENDPOINT) for key, v in state.items()}
 
 
 def _once_it_shows(account: aws.Account, record: Record, reading: Reading) -> Reading:

@@ -70,8 +70,13 @@ def test_the_endpoint_of_this_change_goes_by_its_symbol() -> None:
     ours = worlds.endpoint("vpce-1", "rtb-a", change="rehearsal")
     state = endpoint.state(worlds.vpc(ours), worlds.parameters())
     assert state[ROUTE_A] == NEW_ENDPOINT
-    assert endpoint.resolved(NEW_ENDPOINT, worlds.vpc(ours), "rehearsal") == "vpce-1"
-    assert endpoint.resolved(NEW_ENDPOINT, worlds.vpc(ours), "another") == NEW_ENDPOINT
+    assert endpoint.created_id(worlds.vpc(ours), "rehearsal") == "vpce-1"
+    assert endpoint.created_id(worlds.vpc(ours), "another") == ""
+
+
+def test_a_symbol_stays_where_no_endpoint_was_made() -> None:
+    assert endpoint.resolved(f"to {NEW_ENDPOINT}", "vpce-1") == "to vpce-1"
+    assert endpoint.resolved(NEW_ENDPOINT, "") == NEW_ENDPOINT
 
 
 def test_another_policy_for_the_endpoint_of_this_change_is_planned() -> None:

@@ -107,6 +107,7 @@ def test_an_instance_is_compared_with_its_row_and_missed_if_it_was_to_be_asked(
         Record(values, "50"),
         [(target, row()), (neighbour, replace(row(), who="app-3")), (one(people(), CI), row())],
         answered("i-1", "i-3"),
+        writes=False,
     )
     assert [(r.who, seen) for r, seen in found.asked] == [
         ("app-1", {"list": ("denied", "denied: no")}),
@@ -123,6 +124,7 @@ def test_why_nobody_was_asked_is_told_for_each_instance(tmp_path: Path) -> None:
     values = parameters(changes_dir=str(tmp_path))
     target = replace(one(people(), TARGET, ""), instances=("i-1",))
     silent = answered(unasked="not managed")
-    found = observe.compare(account(), Record(values, "50"), [(target, row())], silent)
+    record = Record(values, "50")
+    found = observe.compare(account(), record, [(target, row())], silent, writes=False)
     assert [check.detail for check in found.unasked] == ["not managed"]
     assert not found.applying and not found.asked
