@@ -15,7 +15,7 @@ import boto3
 import pytest
 
 import rehearsal
-from private_s3 import approval, aws, change, endpoint, status, undo
+from private_s3 import approval, aws, bucket, change, endpoint, status, undo
 from private_s3.errors import AwsRefused, BadInput, PlanChanged, RunbookError
 from private_s3.journal import Journal
 from private_s3.parameters import Parameters
@@ -81,6 +81,8 @@ def world(
     named = {"change_id": f"c-{next(NUMBERS)}"}
     world = replace(enter(shared, tmp_path, monkeypatch), values=named)
     monkeypatch.setattr(aws, "connect", bound)  # clients take longer to make than to use
+    for module in (endpoint, bucket):
+        monkeypatch.setattr(module, "TIME_LIMIT", 3)
     put(world, PRESENT)
     yield world
     ec2 = world.client("ec2")
@@ -478,9 +480,8 @@ def test_force_takes_away_no_table_that_the_approved_plan_does_not_name(world: W
 
 
 def test_with_force_a_table_that_others_have_given_to_their_endpoint_stays_there(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
-    monkeypatch.setattr(endpoint, "TIME_LIMIT", 3)
     world.apply()
     move_table(world)
     theirs = [one for one in endpoints(world) if one["PolicyDocument"] == NARROW]
