@@ -62,10 +62,10 @@ CLAIMS = {
 
 @dataclass
 class Operator:
-    """Runs steps against an account, with a change folder of its own; nobody is asked to draw.
+    """Runs steps against an account, with a change folder of its own.
 
-    `printed` is what the instances are to print instead of running their probes, by pass; what
-    they have printed when they did run them is kept there.
+    `probing`: the instances run their probes, and what they print is kept in `printed`, by step
+    and pass. Otherwise they print that, and are quick.
     """
 
     folder: Path
@@ -81,16 +81,13 @@ class Operator:
     def change_folder(self) -> Path:
         return change_folder(self.parameters())
 
-    def run(self, step: str, digest: str = "", until: str = "") -> dict[str, Any]:
-        """Runs the code cells of a notebook, up to one with the text `until`; gives its names."""
+    def run(self, step: str, digest: str = "") -> None:
+        """Runs the code cells of a notebook."""
         names = self.parameters(digest).model_dump()
-        with self._instances(f"{step} {'apply' if digest else 'plan'}"):
-            for source, code in _cells(step):
-                if until and until in source:
-                    break
-                with contextlib.redirect_stdout(io.StringIO()):
-                    exec(code, names)
-        return names
+        shown = contextlib.redirect_stdout(io.StringIO())
+        with shown, self._instances(f"{step} {'apply' if digest else 'plan'}"):
+            for code in _cells(step):
+                exec(code, names)
 
     def status(self) -> status.Status:
         return status.of(self.parameters())
@@ -135,7 +132,6 @@ class Eye:
     """Sees an account as it is, by calls of its own, whatever the library takes it for."""
 
     def __init__(self, account: rehearsal.Account) -> None:
-        self.account = account
         self._ec2, self._s3 = account.client("ec2"), account.client("s3")
         # The policy that the change puts lets nobody else from outside to the objects.
         self._inside = account.client("s3", "break-glass")
@@ -272,7 +268,7 @@ def prepare() -> None:
         _cells(step)
 
 
-def enter(account: rehearsal.Account) -> None:
+def turn_to(account: rehearsal.Account) -> None:
     """Turns this process to an account, with clients that it and its children use again.
 
     They have no connection yet, so that each child has its own.
@@ -332,16 +328,18 @@ def in_parallel(workers: int, work: Callable[[rehearsal.Account, int], list[Any]
         reader, writer = os.pipe()
         if not os.fork():
             with os.fdopen(writer, "w") as pipe, rehearsal.start() as account:
-                enter(account)
+                turn_to(account)
                 pipe.write(json.dumps(work(account, number)))
             os._exit(0)
         os.close(writer)
         pipes.append(reader)
-    results = []
+    texts = []
     for reader in pipes:
         with os.fdopen(reader) as pipe:
-            results += json.loads(pipe.read())
-    return results
+            texts.append(pipe.read())
+    if not all(texts):
+        raise Raised("A worker has ended before its time; what it said stands above.")
+    return [result for text in texts for result in json.loads(text)]
 
 
 @cache
@@ -350,11 +348,11 @@ def _rehearsal_parameters() -> dict[str, Any]:
 
 
 @cache
-def _cells(step: str) -> list[tuple[str, CodeType]]:
-    """Source and code of the code cells, but for the one with the parameters."""
+def _cells(step: str) -> list[CodeType]:
+    """The code cells, but for the one with the parameters."""
     notebook = json.loads((PROJECT / f"notebooks/{step}.ipynb").read_text("utf-8"))
     sources = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return [(source, compile(source, step, "exec")) for source in sources[1:]]
+    return [compile(source, step, "exec") for source in sources[1:]]
 
 
 def _same(one: str | None, other: str | None) -> bool:
