@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from click.testing import CliRunner, Result
 
@@ -27,6 +28,28 @@ def account() -> Iterator[rehearsal.Account]:
     """A rehearsal account as it is at its start."""
     with rehearsal.start() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[rehearsal.Account]:
+    """One account for the tests of a file, each of which puts back what it changes."""
+    with rehearsal.start() as started:
+        yield started
+        assert started.errors() == []
+
+
+@pytest.fixture(scope="module")
+def bound(shared: rehearsal.Account) -> aws.Account:
+    """The shared account as its operator sees it: clients take longer to make than to use."""
+    keys = shared.people["operator"]
+    session = boto3.Session(
+        keys["AWS_ACCESS_KEY_ID"],
+        keys["AWS_SECRET_ACCESS_KEY"],
+        keys["AWS_SESSION_TOKEN"],
+        shared.region,
+    )
+    caller = shared.client("sts", "operator").get_caller_identity()
+    return aws.Account(session, caller["Account"], caller["Arn"])
 
 
 @dataclass(frozen=True)
@@ -101,6 +124,13 @@ class World:
         """The operations by which the operator has changed the account."""
         calls = self.account.calls()
         return [call["operation"] for call in calls if call["write"] and call["who"] == "operator"]
+
+    def vpn_gateway(self) -> str:
+        """Id of a new gateway of the VPC, for routes that somebody else makes."""
+        ec2 = self.client("ec2")
+        gateway = ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
+        ec2.attach_vpn_gateway(VpnGatewayId=gateway, VpcId=self.id("rehearsal"))
+        return str(gateway)
 
     def id(self, name: str) -> str:
         """The id of something in the account by its Name tag."""

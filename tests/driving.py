@@ -8,6 +8,8 @@ import io
 import json
 import os
 import re
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -266,6 +268,18 @@ def prepare() -> None:
     botocore.session.create_loader = lambda *_: loader
     for step in (FIND, ENDPOINT, ROUTES, POLICY, CHECK, UNDO):
         _cells(step)
+
+
+def told_by(module: str) -> Any:
+    """What one of the drivers beside this module tells, run in a process of its own.
+
+    It forks, which a process with threads, as pytest's may be, must not.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
 
 
 def turn_to(account: rehearsal.Account) -> None:

@@ -246,10 +246,8 @@ def internet_route(world: World, undo: ExitStack) -> Planted:
 
 def other_route(world: World, undo: ExitStack) -> Planted:
     ec2 = world.client("ec2")
-    gateway = ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
-    ec2.attach_vpn_gateway(VpnGatewayId=gateway, VpcId=world.id("rehearsal"))
     route = {"RouteTableId": world.id("private-a"), "DestinationCidrBlock": "192.0.2.0/24"}
-    ec2.create_route(**route, GatewayId=gateway)
+    ec2.create_route(**route, GatewayId=world.vpn_gateway())
     undo.callback(ec2.delete_route, **route)
     return {f"route 192.0.2.0/24 of {world.id('private-a')}": "ask who changed it"}
 
@@ -433,10 +431,8 @@ def test_each_drift_alone_is_found_with_its_remedy(applied: World, plant: Plant)
 def test_routes_that_no_instance_follows_are_not_ours(applied: World) -> None:
     with ExitStack() as undo:
         ec2 = applied.client("ec2")
-        gateway = ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
-        ec2.attach_vpn_gateway(VpnGatewayId=gateway, VpcId=applied.id("rehearsal"))
         route = {"RouteTableId": applied.id("main"), "DestinationCidrBlock": "192.0.2.0/24"}
-        ec2.create_route(**route, GatewayId=gateway)
+        ec2.create_route(**route, GatewayId=applied.vpn_gateway())
         undo.callback(ec2.delete_route, **route)
         (only,) = found(applied).values()
         assert (only.name, only.verdict) == ("other route tables", "not ours")

@@ -240,8 +240,7 @@ def test_the_statements_of_others_come_through_unchanged(world: World) -> None:
 def test_an_unexpected_route_is_found(world: World) -> None:
     digest = world.apply()
     ec2 = world.client("ec2")
-    gateway = ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
-    ec2.attach_vpn_gateway(VpnGatewayId=gateway, VpcId=world.id("rehearsal"))
+    gateway = world.vpn_gateway()
     ec2.create_route(
         RouteTableId=world.id("main"), DestinationCidrBlock="192.0.2.0/24", GatewayId=gateway
     )

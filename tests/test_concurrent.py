@@ -18,7 +18,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 import rehearsal
@@ -39,14 +38,6 @@ GATEWAYS = [{"Name": "vpc-endpoint-type", "Values": ["Gateway"]}]
 OPEN = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
 NUMBERS = count(1)
 CASES = 50  # to a seed
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[rehearsal.Account]:
-    """One account; what a test has changed in it is put back."""
-    with rehearsal.start() as account:
-        yield account
-        assert account.errors() == []
 
 
 @pytest.fixture
@@ -96,9 +87,7 @@ class Others:
         self.s3, self.ec2 = self.world.client("s3"), self.world.client("ec2")
         self.vpc, self.target = self.world.id("rehearsal"), self.world.id("private-a")
         self.spare = self.ec2.create_route_table(VpcId=self.vpc)["RouteTable"]["RouteTableId"]
-        gateway = self.ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
-        self.ec2.attach_vpn_gateway(VpnGatewayId=gateway, VpcId=self.vpc)
-        self.gateway = gateway
+        self.gateway = self.world.vpn_gateway()
         self.began_with = self.policy() or ""
 
     def begin(self, seed: str) -> None:
@@ -439,19 +428,9 @@ def others(shared: rehearsal.Account, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def operator(shared: rehearsal.Account, others: Others) -> Operator:
-    """The operator's account once for all: its clients take longer to make than to use."""
-    keys = shared.people["operator"]
-    session = boto3.Session(
-        keys["AWS_ACCESS_KEY_ID"],
-        keys["AWS_SECRET_ACCESS_KEY"],
-        keys["AWS_SESSION_TOKEN"],
-        shared.region,
-    )
-    arn = shared.client("sts", "operator").get_caller_identity()["Arn"]
-    path = PROJECT / "params/rehearsal.yaml"
-    made = Operator(others, aws.Account(session, shared.account_id, arn), Parameters.load(path))
-    session.events.register("before-call", made.interrupted)
+def operator(bound: aws.Account, others: Others) -> Operator:
+    made = Operator(others, bound, Parameters.load(PROJECT / "params/rehearsal.yaml"))
+    bound.session.events.register("before-call", made.interrupted)
     return made
 
 

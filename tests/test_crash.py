@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from private_s3.folder import change_folder
 from private_s3.journal import Journal
 
 from .conftest import PROJECT, World
-from .driving import Eye
+from .driving import Eye, told_by
 
 # Everything that the operator does to the account, or asks to be done there.
 WRITES = {
@@ -31,15 +30,7 @@ PRIVATE_S3 = str(Path(sys.executable).with_name("private-s3"))
 @pytest.fixture(scope="module")
 def killed() -> Any:
     """What became of a change that was killed wherever it can be: see tests/crash.py."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.crash"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads(done.stdout)
+    found = told_by("tests.crash")
     points = {name: len(of) for name, of in found["points"].items()}
     print(f"{points} points in {len(found['tried'])} cases, {found['seconds']} s")
     return found

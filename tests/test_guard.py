@@ -27,14 +27,6 @@ OFFICE = {"aws:SourceIp": "203.0.113.0/24"}
 Change = Callable[[World], Any]
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[rehearsal.Account]:
-    """One account: plans change nothing, and what a test changes is put back."""
-    with rehearsal.start() as account:
-        yield account
-        assert account.errors() == []
-
-
 @pytest.fixture
 def world(
     shared: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

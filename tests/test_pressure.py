@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +15,8 @@ from private_s3 import aws, bucket, change, endpoint, status, undo
 from private_s3.errors import AwsRefused, PlanChanged
 from private_s3.record import Record
 
-from .conftest import PROJECT, World, enter
-from .driving import Eye
+from .conftest import World, enter
+from .driving import Eye, told_by
 
 KINDS = ("throttled", "broken", "lost", "unheard")
 POLICY_WRITE = "PutBucketPolicy"
@@ -28,15 +25,7 @@ POLICY_WRITE = "PutBucketPolicy"
 @pytest.fixture(scope="module")
 def pressed() -> Any:
     """What became of a change each call of which failed in each way: see tests/pressure.py."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.pressure"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads(done.stdout)
+    found = told_by("tests.pressure")
     calls = sum(len(operations) for operations in found["calls"].values())
     print(f"{calls} calls, {len(found['tried'])} cases, {found['seconds']} s: {found['stopped']}")
     return found

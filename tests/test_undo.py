@@ -11,14 +11,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 import rehearsal
 from private_s3 import approval, aws, bucket, change, endpoint, status, undo
 from private_s3.errors import AwsRefused, BadInput, PlanChanged, RunbookError
 from private_s3.journal import Journal
-from private_s3.parameters import Parameters
 
 from .conftest import World, enter
 
@@ -47,40 +45,17 @@ MADE = ["CreateVpcEndpoint", "PutBucketPolicy"]
 UNMADE = ["PutBucketPolicy", "DeleteVpcEndpoints"]
 
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[rehearsal.Account]:
-    """One account; what a test has changed in it is put back."""
-    with rehearsal.start() as account:
-        yield account
-        assert account.errors() == []
-
-
-@pytest.fixture(scope="module")
-def bound(shared: rehearsal.Account) -> Callable[[Parameters], aws.Account]:
-    """What binds to the account, once for all."""
-    keys = shared.people["operator"]
-    session = boto3.Session(
-        keys["AWS_ACCESS_KEY_ID"],
-        keys["AWS_SECRET_ACCESS_KEY"],
-        keys["AWS_SESSION_TOKEN"],
-        shared.region,
-    )
-    caller = shared.client("sts", "operator").get_caller_identity()
-    account = aws.Account(session, caller["Account"], caller["Arn"])
-    return lambda _: account
-
-
 @pytest.fixture
 def world(
     shared: rehearsal.Account,
-    bound: Callable[[Parameters], aws.Account],
+    bound: aws.Account,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
     # A name of its own for each change: AWS remembers the tokens by which endpoints were made.
     named = {"change_id": f"c-{next(NUMBERS)}"}
     world = replace(enter(shared, tmp_path, monkeypatch), values=named)
-    monkeypatch.setattr(aws, "connect", bound)  # clients take longer to make than to use
+    monkeypatch.setattr(aws, "connect", lambda _: bound)
     for module in (endpoint, bucket):
         monkeypatch.setattr(module, "TIME_LIMIT", 3)
     put(world, PRESENT)
@@ -431,7 +406,7 @@ def test_what_others_have_changed_is_told_of_after_an_undo_with_force(world: Wor
     done = world.undo_planned(force=True, approved_plan=digest)
     nothing_left, as_before = done.restored_checks(done.reading)
     assert (nothing_left.state, as_before.state) == ("PASS", "UNCERTAIN")
-    assert f"policy of bucket/{BUCKET} was changed by others" in as_before.detail
+    assert f"policy of bucket/{BUCKET} is not" in as_before.detail
 
 
 def test_with_force_a_statement_of_ours_that_somebody_edited_goes(world: World) -> None:
@@ -557,6 +532,53 @@ def test_after_a_change_of_the_endpoints_name_the_endpoint_is_still_found(world:
     assert writes_of(world, world.undo) == UNMADE
 
 
+# -- who is gone ---------------------------------------------------------------------------------
+
+
+def test_a_change_is_undone_when_its_instance_is_gone(
+    account: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account of its own, since the instance does not come back."""
+    world = enter(account, tmp_path, monkeypatch)
+    before = policy(world)
+    digest = world.apply()
+    world.client("ec2").terminate_instances(InstanceIds=[world.id("app-1")])
+    with pytest.raises(BadInput, match="Found none"):
+        world.planned(approved_plan=digest)
+    undone = world.undo()
+    assert policy(world) == before and endpoints(world) == []
+    again = world.undo_planned(approved_plan=undone)
+    told = {check.name: check for check in again.restored_checks(again.reading)}
+    assert told["nothing of this change is left"].state == "PASS"
+    gone = told["the account is as it was before"]
+    assert gone.state == "UNCERTAIN" and f"state of instance/{world.id('app-1')}" in gone.detail
+    answers, comparison = again.observe()
+    assert answers.observations and answers.checks() == []  # its neighbours are there yet
+    assert {check.state for check in comparison.checks()} == {"PASS"}
+    assert account.errors() == []
+
+
+def test_the_journal_names_whoever_has_written(world: World) -> None:
+    digest = world.apply()
+    world.planned(approved_plan=digest).observe()
+    lines = Journal(world.folder / world.values["change_id"]).lines()
+    callers = {
+        (line["operation"], line["caller"].rsplit(":", 1)[1])
+        for line in lines
+        if line["event"] == "intent"
+    }
+    operator, break_glass = "assumed-role/operator/rehearsal", "role/break-glass"
+    assert callers == {
+        ("CreateVpcEndpoint", operator),
+        ("PutBucketPolicy", operator),
+        ("SendCommand", operator),
+        ("PutObject", operator),
+        ("DeleteObject", operator),
+        ("PutObject", break_glass),
+        ("DeleteObject", break_glass),
+    }
+
+
 # -- what is not known ----------------------------------------------------------------------------
 
 
@@ -583,7 +605,10 @@ def test_an_undoing_without_an_answer_that_was_done_is_seen_to_be(
     world.account.plant("DeleteVpcEndpoints", do="drop answer", who="operator")
     with pytest.raises(AwsRefused):
         world.undo()
+    assert "Perhaps done" in " ".join(status.of(world.parameters()).sentences)
     assert world.undo_planned().plan.changes == ()
+    # The plan pass has looked, and says so.
+    assert "Perhaps done" not in " ".join(status.of(world.parameters()).sentences)
     assert policy(world) == PRESENT and endpoints(world) == []
 
 

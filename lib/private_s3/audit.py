@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from private_s3 import access_drift, aws, bucket, network, snapshot
-from private_s3.access import Situation
+from private_s3 import access_drift, aws, bucket, network, prediction, snapshot
 from private_s3.callers import Callers
 from private_s3.drift import BLOCK, Drift, Finding, Verdict
 from private_s3.errors import AwsRefused, BadInput
 from private_s3.identities import Identities
-from private_s3.instance import CHECK_PREFIX
 from private_s3.matrix import Matrix
 from private_s3.network import Network
 from private_s3.parameters import Parameters
@@ -141,22 +139,13 @@ def _matrix(
     of_bucket: Mapping[str, Any],
 ) -> Matrix:
     """Who can do what now; before and after are the same."""
-    account, subnets = identities.account, network.subnets_frame(found)
-    policy = of_bucket["policy"]
-    situation = Situation(
-        parameters.bucket,
-        account.id,
-        account.region,
-        found.vpc_id,
-        policy,
-        dict(zip(subnets["id"], subnets["s3_goes_to"], strict=True)),
-        {one["VpcEndpointId"]: one["PolicyDocument"] for one in found.endpoints},
-        of_bucket[BLOCK],
-    )
+    account, policy = identities.account, of_bucket["policy"]
+    endpoints = {one["VpcEndpointId"]: one["PolicyDocument"] for one in found.endpoints}
+    common = account, parameters.bucket, found.vpc_id, endpoints, of_bucket[BLOCK]
+    now = prediction.situation(*common, policy, network.subnets_frame(found))
     replication = bucket.read_replication_role(account, parameters.bucket)
     callers = Callers(account, parameters, identities, found, everybody, replication, policy)
-    key = f"{CHECK_PREFIX}/{parameters.change_id}/outside"
-    return Matrix(situation, situation, callers.all(), key)
+    return Matrix(now, now, callers.all(), prediction.object_of_checks(parameters))
 
 
 def _detail(finding: Finding) -> str:

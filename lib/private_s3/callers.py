@@ -130,6 +130,8 @@ class Callers:
 
     def copied_keys(self) -> Iterator[Caller]:
         """Keys of the first instance in wrong hands: in its own subnet, and outside."""
+        if not self.network.instances:
+            return  # gone, and its keys with it
         target = replace(self.targets()[0], instances=(), part="copied")
         who = f"keys copied from {target.who}"
         subnets = {subnet["SubnetId"]: subnet for subnet in self.network.subnets}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -285,60 +284,8 @@ class Planned:
         return [Check.of("the policy is as planned", same, "compared by content"), theirs]
 
     def observe(self) -> tuple[instance.Answers, observe.Comparison]:
-        """What the instances see, and that beside what was predicted; kept with the facts.
-
-        AWS acts on a new route or policy after some seconds: what is not as it should be is asked
-        again, until `settle_seconds` have passed since the last write.
-        """
-        asked = 0
-
-        def ask() -> tuple[instance.Answers, observe.Comparison]:
-            nonlocal asked
-            asked += 1
-            answers = self._ask_instances()
-            rows = self.matrix.by_caller
-            writes = self._writing
-            return answers, observe.compare(self.account, self.record, rows, answers, writes=writes)
-
-        answers, comparison = aws.settle(ask, _as_it_should_be, self._settling)
-        self.record.fact("observations", [asdict(one) for one in answers.observations])
-        self.record.fact("compared", comparison.facts())
-        self.record.fact("asked", asked)
-        return answers, comparison
-
-    def _ask_instances(self) -> instance.Answers:
-        parameters, found = self.record.parameters, self.reading.network.instances
-        others = (c.instances for c, _ in self.matrix.by_caller if c.part == "neighbour")
-        neighbours = [instance_id for group in others for instance_id in group]
-        return instance.ask(
-            self.account.ssm,
-            self.record.write,
-            [one["InstanceId"] for one in found],
-            neighbours=neighbours if "neighbours" in parameters.check_also else [],
-            bucket=parameters.bucket,
-            region=parameters.region,
-            change_id=parameters.change_id,
-            applying=self._writing,
-        )
-
-    @property
-    def _writing(self) -> bool:
-        """Whether checks write an object of their own; not while planning, nor after an undo."""
-        return self.record.parameters.applying and not self.plan.undo
-
-    @property
-    def _settling(self) -> float:
-        """Seconds that AWS still has to act on what was written."""
-        writes = self.record.effect.writes
-        if not (writes and self.record.parameters.applying):
-            return 0
-        age = datetime.now(UTC) - datetime.fromisoformat(writes[-1].time)
-        return self.record.parameters.settle_seconds - age.total_seconds()
-
-
-def _as_it_should_be(seen: tuple[instance.Answers, observe.Comparison]) -> bool:
-    answers, comparison = seen
-    return all(check.state != "FAIL" for check in (*answers.checks(), *comparison.checks()))
+        """What the instances see, and that beside what was predicted; kept with the facts."""
+        return observe.observe(self)
 
 
 def read(account: aws.Account, parameters: Parameters) -> Reading:

@@ -196,7 +196,7 @@ def run(
     are left out.
     IAM actions: ssm:DescribeInstanceInformation, ssm:SendCommand, ssm:GetCommandInvocation.
     """
-    status = managed(ssm, [*instance_ids, *optional])
+    status = managed(ssm, [*instance_ids, *optional]) if [*instance_ids, *optional] else {}
     silent = {i: status[i] for i in instance_ids if status[i] != "Online"}
     if silent:
         raise CheckFailed(
@@ -206,6 +206,8 @@ def run(
             " instance), the instance's role AmazonSSMManagedInstanceCore, and start its agent",
         )
     instance_ids = [*instance_ids, *(i for i in optional if status[i] == "Online")]
+    if not instance_ids:  # those of the change are gone
+        return []
     told = {
         "InstanceIds": list(instance_ids),
         "DocumentName": "AWS-RunShellScript",
@@ -340,8 +342,6 @@ def ask(
         other_bucket=bucket,
         writes=applying,
     )
-    if not instance_ids:
-        return Answers([], {}, applying, "no instance of the change is there to be asked")
     try:
         observations = run(ssm, write, instance_ids, text, optional=neighbours)
     except RunbookError as error:

@@ -130,6 +130,8 @@ class Journal:
         try:
             head = json.loads(self._head.read_bytes())
             count, last = int(head["lines"]), str(head["hash"])
+            if count < 0:
+                raise ValueError(count)
         except (OSError, ValueError, KeyError, TypeError):
             yield f"{self._head.name} is missing or unreadable"
             return

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from private_s3 import aws
+from private_s3 import aws, instance
 from private_s3.access import COLUMNS, Cell, Row
 from private_s3.callers import Caller
 from private_s3.errors import AwsRefused
@@ -16,6 +18,8 @@ from private_s3.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from private_s3.change import Planned
 
 # By column: the state that was observed, and what was answered.
 Observed = Mapping[str, tuple[str, str]]
@@ -88,6 +92,59 @@ class Comparison:
         return state if state == predicted else f"{state}, predicted {predicted}"
 
 
+def observe(planned: Planned) -> tuple[Answers, Comparison]:
+    """What the instances see, and that beside what was predicted; kept with the facts.
+
+    AWS acts on a new route or policy after some seconds: what is not as it should be is asked
+    again, until `settle_seconds` have passed since the last write.
+    """
+    record, asked = planned.record, count()
+    # Checks write an object of their own; not while planning, nor after an undo.
+    writes = record.parameters.applying and not planned.plan.undo
+
+    def ask() -> tuple[Answers, Comparison]:
+        next(asked)
+        answers = _ask_instances(planned, writes=writes)
+        rows = planned.matrix.by_caller
+        return answers, compare(planned.account, record, rows, answers, writes=writes)
+
+    answers, comparison = aws.settle(ask, _as_it_should_be, _settling(record))
+    record.fact("observations", [asdict(one) for one in answers.observations])
+    record.fact("compared", comparison.facts())
+    record.fact("asked", next(asked))
+    return answers, comparison
+
+
+def _ask_instances(planned: Planned, *, writes: bool) -> Answers:
+    parameters, found = planned.record.parameters, planned.reading.network.instances
+    others = (c.instances for c, _ in planned.matrix.by_caller if c.part == "neighbour")
+    neighbours = [instance_id for group in others for instance_id in group]
+    return instance.ask(
+        planned.account.ssm,
+        planned.record.write,
+        [one["InstanceId"] for one in found],
+        neighbours=neighbours if "neighbours" in parameters.check_also else [],
+        bucket=parameters.bucket,
+        region=parameters.region,
+        change_id=parameters.change_id,
+        applying=writes,
+    )
+
+
+def _settling(record: Record) -> float:
+    """Seconds that AWS still has to act on what was written."""
+    writes = record.effect.writes
+    if not (writes and record.parameters.applying):
+        return 0
+    age = datetime.now(UTC) - datetime.fromisoformat(writes[-1].time)
+    return record.parameters.settle_seconds - age.total_seconds()
+
+
+def _as_it_should_be(seen: tuple[Answers, Comparison]) -> bool:
+    answers, comparison = seen
+    return all(check.state != "FAIL" for check in (*answers.checks(), *comparison.checks()))
+
+
 def compare(
     account: aws.Account,
     record: Record,
@@ -141,9 +198,9 @@ def sweep(account: aws.Account, record: Record) -> Check:
         refused = []
         for seat in seats:
             try:
-                s3 = seat().s3
-                with record.write("DeleteObject", named, "-") as outcome:
-                    outcome.answered(s3.delete_object(**named))
+                caller = seat()
+                with record.write("DeleteObject", named, "-", caller=caller.arn) as outcome:
+                    outcome.answered(caller.s3.delete_object(**named))
                 break
             except AwsRefused as error:
                 refused.append(error.answer)
@@ -177,7 +234,7 @@ def _ask(account: aws.Account, record: Record, row: Row, *, writes: bool) -> Obs
     if writes and row.key.startswith(CHECK_PREFIX):
 
         def write(operation: str, call: Any) -> Any:
-            with record.write(operation, named, "-") as outcome:
+            with record.write(operation, named, "-", caller=account.arn) as outcome:
                 outcome.answered(call(**named))
 
         seen["write"] = _state(lambda: write("PutObject", s3.put_object), "s3:PutObject")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
-from private_s3 import bucket, endpoint, network, statements
+from private_s3 import aws, bucket, endpoint, network, statements
 from private_s3.access import Situation
 from private_s3.callers import Callers
 from private_s3.errors import RunbookError
 from private_s3.instance import CHECK_PREFIX
 from private_s3.matrix import Matrix, in_words
-from private_s3.parameters import RestrictTo
+from private_s3.parameters import Parameters, RestrictTo
 from private_s3.plan import NEW_ENDPOINT
 from private_s3.tables import table
 
@@ -28,20 +29,7 @@ def matrix(planned: Planned) -> Matrix:
     account, parameters, reading = planned.account, planned.record.parameters, planned.reading
     found = reading.network
     block = bucket.read_public_access_block(account, parameters.bucket)
-    endpoints = _endpoint_policies(planned)
-
-    def situation(policy: str | None, subnets: pd.DataFrame) -> Situation:
-        return Situation(
-            parameters.bucket,
-            account.id,
-            account.region,
-            found.vpc_id,
-            policy,
-            dict(zip(subnets["id"], subnets["s3_goes_to"], strict=True)),
-            endpoints,
-            block,
-        )
-
+    common = account, parameters.bucket, found.vpc_id, _endpoint_policies(planned), block
     after = found.predicted(planned.s3_routes(reading))
     callers = Callers(
         account,
@@ -53,11 +41,38 @@ def matrix(planned: Planned) -> Matrix:
         planned.policy_before,
     )
     return Matrix(
-        situation(planned.policy_before, planned.subnets_before),
-        situation(planned.policy_after(reading), network.subnets_frame(after)),
+        situation(*common, planned.policy_before, planned.subnets_before),
+        situation(*common, planned.policy_after(reading), network.subnets_frame(after)),
         callers.all(),
-        f"{CHECK_PREFIX}/{parameters.change_id}/outside",
+        object_of_checks(parameters),
     )
+
+
+def situation(
+    account: aws.Account,
+    bucket_name: str,
+    vpc_id: str,
+    endpoints: Mapping[str, str],
+    public_access_block: Mapping[str, bool] | None,
+    policy: str | None,
+    subnets: pd.DataFrame,
+) -> Situation:
+    """What decides about requests to the bucket; `endpoints` are policies by endpoint id."""
+    return Situation(
+        bucket_name,
+        account.id,
+        account.region,
+        vpc_id,
+        policy,
+        dict(zip(subnets["id"], subnets["s3_goes_to"], strict=True)),
+        endpoints,
+        public_access_block,
+    )
+
+
+def object_of_checks(parameters: Parameters) -> str:
+    """Name of the object that checks from outside the VPC put into the bucket, and delete."""
+    return f"{CHECK_PREFIX}/{parameters.change_id}/outside"
 
 
 def dial(planned: Planned) -> pd.DataFrame:

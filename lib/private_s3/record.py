@@ -136,17 +136,22 @@ class Record:
 
     @contextmanager
     def write(
-        self, operation: str, request: Mapping[str, Any], remedy: str, changes: Iterable[Key] = ()
+        self,
+        operation: str,
+        request: Mapping[str, Any],
+        remedy: str,
+        changes: Iterable[Key] = (),
+        caller: str = "",
     ) -> Iterator[Outcome]:
         """Brackets one write to AWS with its intent and its outcome in the journal.
 
-        `changes` says which fields of the plan it is for.
+        `changes` says which fields of the plan it is for, `caller` who writes if not the operator.
         """
         intent = self.journal.append(
             "intent",
             step=self.step,
             plan=self.parameters.approved_plan,
-            caller=self.caller,
+            caller=caller or self.caller,
             operation=operation,
             request=dict(request),
             changes=sorted(changes),

@@ -58,6 +58,8 @@ def of(parameters: Parameters) -> Status:
     if shown is not carried and (not carried or shown["plan"] != carried["plan"]):
         plan, _ = approval.kept(folder, shown["plan"])
         sentence, more = _shown(plan, shown, lines)
+        if plan.undo and not plan.changes:
+            commands = [command for command in commands if "private-s3 undo" not in command]
         sentences, commands = [*sentences, sentence], [*more, *commands]
     return Status([*sentences, *_failed(folder)], commands, lines)
 
@@ -92,10 +94,12 @@ def _carried(plan: Plan, line: Line, effect: Effect) -> tuple[list[str], list[st
     fates = _fates(plan, effect)
     past = "undone" if plan.undo else "applied"
     sentences = [f"Plan {plan.digest} was begun, and is not {past} in full."]
+    if {*fates.values()} == {"done"} and len(fates) == len(plan.changes):
+        sentences = [f"All of plan {plan.digest} is done, but was not read back yet."]
     for fate, words in (
         ("done", "Done"),
         ("unknown", "Perhaps done, the answer never came (the next run reads the account)"),
-        ("not done", "Refused"),
+        ("not done", "Not done"),
         (None, "Not begun"),
     ):
         found = [c for c in plan.changes if fates.get((c.resource, c.field)) == fate]

@@ -93,7 +93,7 @@ class Undo(Planned):
             Check(
                 names[1],
                 "UNCERTAIN" if others else "PASS",
-                "; ".join(f"{d.field} of {d.resource} was changed by others" for d in others)
+                "; ".join(f"{d.field} of {d.resource} is not" for d in others)
                 or f"{sum(map(len, self.seen['origin'].values()))} fields",
             ),
         ]
@@ -122,8 +122,12 @@ def planned(account: aws.Account, record: Record, reading: Reading) -> Undo:
     reading = _once_it_shows(account, record, reading)
     if not (parameters.applying or parameters.force) and (found := changed(record, reading)):
         raise _changed(record, found)
-    state, origin = _state(record, reading), record.effect.origin
-    changes = _back(record, state)
+    state, made = (
+        _state(record, reading),
+        endpoint.created_id(reading.network, parameters.change_id),
+    )
+    record.settle(state, made)
+    origin, changes = record.effect.origin, _back(record, state)
     if parameters.force:
         lost = {(d.resource, d.field): None for d in _hanging(state, changes)}
         tables = {key: None for key in lost if key[1] == endpoint.S3_ROUTE}

@@ -526,3 +526,9 @@ def test_an_answer_is_checked_against_what_is_expected(
     answers = Answers(observations, {ONE: {"list": "succeeded"}}, applying)
     (check,) = answers.checks()
     assert (check.name, check.state, check.detail) == (f"list from {ONE}", state, detail)
+
+
+def test_nobody_is_asked_where_no_instance_is_left(ssm: Ssm) -> None:
+    assert instance.run(ssm.client, unkept, [], "the script") == []
+    ssm.lists((TWO, "ConnectionLost"), asked=(TWO,))
+    assert instance.run(ssm.client, unkept, [], "the script", optional=[TWO]) == []

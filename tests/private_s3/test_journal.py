@@ -240,7 +240,7 @@ def test_a_head_that_is_gone_or_makes_no_sense_is_found(
 @pytest.mark.parametrize(
     ("lines", "found"),
     [
-        (-1, "6 lines follow the last"),
+        (-1, "journal.head is missing or unreadable"),
         (0, "5 lines follow the last"),
         (4, "line 4 is not the one that was written"),
         (6, "1 of 6 lines are missing"),
@@ -251,6 +251,11 @@ def test_a_head_that_counts_otherwise_is_found(tmp_path: Path, lines: int, found
     head = json.loads(head_of(tmp_path).read_bytes())
     head_of(tmp_path).write_text(json.dumps({**head, "lines": lines}))
     assert found in fault(tmp_path)
+
+
+def test_a_head_without_sense_is_found_before_the_first_line(tmp_path: Path) -> None:
+    head_of(tmp_path).write_text(json.dumps({"lines": -1, "hash": ""}))
+    assert fault(tmp_path) == "journal.head is missing or unreadable"
 
 
 def test_a_journal_that_is_gone_is_found_by_its_head(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_only_the_role_of_the_instance_can_answer(host: Host) -> None:
         *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_EC2_METADATA_DISABLED"),
         "AWS_CA_BUNDLES",
     )
-    host.observe(**kept, **dict.fromkeys(shadows, "of-somebody"), AWS_CONFIG_FILE="/root/config")
+    host.observe(**kept, **dict.fromkeys(shadows, "of-somebody"), AWS_CONFIG_FILE="of-somebody")
     environment = host.log("environment")
     assert not [line for line in environment if line.endswith("of-somebody")]
     for name, value in kept.items():

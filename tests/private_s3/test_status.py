@@ -196,7 +196,7 @@ def test_of_a_plan_that_was_begun_it_says_what_became_of_each_part(history: Hist
         "Done: service of vpc-endpoint/private-s3.",
         "Perhaps done, the answer never came (the next run reads the account): S3 route of "
         "route-table/rtb-a.",
-        "Refused: policy of bucket/data.",
+        "Not done: policy of bucket/data.",
         "Not begun: policy of vpc-endpoint/private-s3.",
     ]
 
@@ -226,7 +226,24 @@ def test_an_undo_that_was_refused_leaves_what_the_plan_has_done(history: History
     in_parts(history)
     history.wrote(UNDO, *MADE, fate="not done")
     history.wrote(FIRST, POLICY, fate="not done")
-    assert said(history)[0] == [BEGUN, f"Done: {ENDPOINT}.", "Refused: policy of bucket/data."]
+    assert said(history)[0] == [BEGUN, f"Done: {ENDPOINT}.", "Not done: policy of bucket/data."]
+
+
+def test_a_plan_that_is_done_and_not_read_back_is_not_said_to_be_half_done(
+    history: History,
+) -> None:
+    history.wrote(FIRST)
+    sentences, commands = said(history)
+    assert sentences[0] == f"All of plan {FIRST.digest} is done, but was not read back yet."
+    assert commands == [carry_out(FIRST), TAKE_BACK]
+
+
+def test_an_undo_that_would_take_nothing_back_is_not_offered_again(history: History) -> None:
+    history.wrote(FIRST, fate="not done")
+    history.shown(NO_UNDO)
+    sentences, commands = said(history)
+    assert sentences[-1].endswith(NO_UNDO.sentence())
+    assert commands == [carry_out(FIRST)]
 
 
 def test_two_plans_that_were_undone_together_are_undone(history: History) -> None:
