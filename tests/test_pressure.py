@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from botocore.retries.standard import ExponentialBackoff
 import rehearsal
 from private_s3 import aws, bucket, change, endpoint, status, undo
 from private_s3.errors import AwsRefused, PlanChanged
+from private_s3.folder import facts_path
 from private_s3.record import Record
 
 from .conftest import World, enter
@@ -76,24 +78,17 @@ def trouble(pressed: Any, which: Callable[[Any], Any]) -> list[str]:
 # -- what AWS shows late ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[rehearsal.Account]:
-    """One account for all that follows."""
-    with rehearsal.start() as started:
-        yield started
-
-
 @pytest.fixture
 def world(
-    running: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shared: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
     """The account as at its start; botocore does not wait between its attempts."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
-    eye = Eye(running)
+    eye = Eye(shared)
     policy = eye.policy()
-    entered = enter(running, tmp_path, monkeypatch)
-    yield UsedBefore(running, entered.folder, {}, len(running.calls()))
-    running.unplant()
+    entered = enter(shared, tmp_path, monkeypatch)
+    yield UsedBefore(shared, entered.folder, {}, len(shared.calls()))
+    shared.unplant()
     eye.reset(str(policy))
 
 
@@ -274,3 +269,21 @@ def undo_planned(world: World, digest: str = "") -> undo.Undo:
 
 def status_plan(world: World, digest: str) -> tuple[Any, ...]:
     return world.planned(approved_plan=digest).plan.changes
+
+
+@pytest.mark.parametrize(("settle_seconds", "state"), [(60, "PASS"), (0, "FAIL")])
+def test_a_policy_that_acts_late_is_asked_about_again_while_there_is_time(
+    world: World, settle_seconds: int, state: str
+) -> None:
+    """What S3 does is not yet what it shows: the operator is let in where nobody should be."""
+    digest = world.plan()
+    # As many requests as the instance makes before it is the operator's turn, and some more.
+    world.account.plant(POLICY_WRITE, do="slow policy", reads=8, who="operator")
+    world.apply(digest)
+    lone: dict[str, Any] = {"approved_plan": digest, "check_also": []}
+    planned = world.planned(**lone, settle_seconds=settle_seconds)
+    _, comparison = planned.observe()
+    (check,) = (one for one in comparison.checks() if one.name == "predicted equals observed")
+    assert check.state == state, check.detail
+    facts = json.loads(facts_path(planned.record.parameters, "test").read_text())
+    assert (facts["asked"] > 1) == (state == "PASS")
