@@ -564,7 +564,7 @@ def test_two_with_copies_of_one_change_folder_make_one_endpoint(
     mine, theirs = (one.planned(approved_plan=digest) for one in (world, other))
     mine.apply_endpoint()
     with monkeypatch.context() as late:  # to the other it does not show yet
-        late.setattr(Planned, "_read_once_more", lambda planned: planned.reading)
+        late.setattr(Planned, "_read_once_more", lambda planned, _: planned.reading)
         assert writes_of(world, theirs.apply_endpoint) == ["CreateVpcEndpoint"]
     assert len(endpoints(world)) == 1
     assert writes_of(world, lambda: world.apply(digest)) == ["PutBucketPolicy"]

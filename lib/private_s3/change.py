@@ -159,7 +159,7 @@ class Planned:
         S3 has no precondition for a policy: between this reading and the write somebody else's
         edit can still be lost, but not before or after it.
         """
-        live = self._read_once_more()
+        live = self._read_once_more(part)
         state, made = self.state(live), self.endpoint_id(live)
         self.record.settle(state, made)
         finished = self.fit(state)
@@ -175,11 +175,19 @@ class Planned:
             )
         part.apply(self.account, live.network, plan.of(todo, part.PARTS), made, self.record)
 
-    def _read_once_more(self) -> Reading:
-        found, name = self.reading.network, self.reading.bucket.name
+    def _read_once_more(self, part: Part) -> Reading:
+        """What the plan may change; last of it what the part writes, the moment before it does."""
+        found, of_bucket = self.reading.network, self.reading.bucket
+
+        def read_policy() -> Bucket:
+            return replace(of_bucket, policy=bucket.read_policy(self.account, of_bucket.name))
+
+        if part.PARTS == endpoint.PARTS:
+            of_bucket = read_policy()
         endpoints = network.endpoints(self.account.ec2, found.vpc_id, found.service_name)
-        policy = bucket.read_policy(self.account, name)
-        return Reading(replace(found, endpoints=endpoints), Bucket(name, policy))
+        if part.PARTS == bucket.PARTS:
+            of_bucket = read_policy()
+        return Reading(replace(found, endpoints=endpoints), of_bucket)
 
     @property
     def _todo(self) -> frozenset[Change]:
@@ -289,12 +297,15 @@ class Planned:
 
 
 def read(account: aws.Account, parameters: Parameters) -> Reading:
-    """One reading of the account: seven calls, whatever else it holds."""
+    """One reading of the account: seven calls, whatever else it holds.
+
+    The policy is read before the endpoints: while another run makes first the one and then the
+    policy that names it, no policy is seen here that names an endpoint which is not there yet.
+    """
     instances = network.find_instances(account.ec2, parameters)
-    return Reading(
-        network.read(account.ec2, instances[0]["VpcId"], instances, account.region),
-        bucket.read(account, parameters),
-    )
+    of_bucket = bucket.read(account, parameters)
+    vpc_id = instances[0]["VpcId"]
+    return Reading(network.read(account.ec2, vpc_id, instances, account.region), of_bucket)
 
 
 def planned(account: aws.Account, record: Record, reading: Reading) -> Planned:

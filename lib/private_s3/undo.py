@@ -105,10 +105,11 @@ def read(account: aws.Account, record: Record) -> Reading:
     if not writes:
         return change.read(account, parameters)
     seen = approval.kept(record.folder, writes[-1].plan)[1]
+    of_bucket = bucket.read(account, parameters)
     there = network.neighbours(account.ec2, seen["vpc"])
     ours = [one for one in there if f"instance/{one['InstanceId']}" in seen["snapshot"]]
     found = network.read(account.ec2, seen["vpc"], ours, account.region)
-    return Reading(found, bucket.read(account, parameters))
+    return Reading(found, of_bucket)
 
 
 def planned(account: aws.Account, record: Record, reading: Reading) -> Undo:
