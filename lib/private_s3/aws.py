@@ -21,11 +21,10 @@ from botocore.exceptions import (
 
 from private_s3.errors import AwsRefused, BadInput
 from private_s3.parameters import Parameters
-from private_s3.tables import table
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mypy_boto3_accessanalyzer import AccessAnalyzerClient
+    from mypy_boto3_cloudtrail import CloudTrailClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_s3 import S3Client
@@ -65,6 +64,10 @@ class Account:
         return self.session.client("accessanalyzer", config=CONFIG)
 
     @cached_property
+    def cloudtrail(self) -> CloudTrailClient:
+        return self.session.client("cloudtrail", config=CONFIG)
+
+    @cached_property
     def ec2(self) -> EC2Client:
         return self.session.client("ec2", config=CONFIG)
 
@@ -89,12 +92,6 @@ class Account:
     @cached_property
     def ssm(self) -> SSMClient:
         return self.session.client("ssm", config=CONFIG)
-
-    def table(self) -> pd.DataFrame:
-        """Account, caller and Region, one row each."""
-
-        rows = {"account": self.id, "caller": self.arn, "region": self.region}
-        return table(rows.items(), ["bound to", "value"])
 
 
 def connect(parameters: Parameters) -> Account:

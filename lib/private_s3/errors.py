@@ -1,5 +1,7 @@
 """The errors of the runbook: three lines each, and the exit code of the command line."""
 
+from private_s3.clean import clean
+
 
 class RunbookError(Exception):
     """What was tried, what came back, and what to do next; one line each.
@@ -11,6 +13,7 @@ class RunbookError(Exception):
     exit_code = 1
 
     def __init__(self, attempted: str, answer: str, remedy: str) -> None:
+        attempted, answer, remedy = clean(attempted), clean(answer), clean(remedy)
         super().__init__(attempted, answer, remedy)
         self.attempted, self.answer, self.remedy = attempted, answer, remedy
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from private_s3.errors import BadInput
+from private_s3.clean import secrets
+from private_s3.errors import BadInput, CheckFailed
 from private_s3.parameters import Parameters
 
 
@@ -48,9 +50,27 @@ def make_folder(path: Path) -> None:
         ) from refused
 
 
+def now() -> str:
+    """This moment in UTC, as every file of a change folder writes it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 def write_json(path: Path, value: Any) -> None:
+    """Writes a file whole or not at all; raises CheckFailed if there is a secret in it."""
+    text = json.dumps(value, indent=2, sort_keys=True) + "\n"
+    if found := secrets(text):
+        raise CheckFailed(
+            f"Could not keep {path.parent.name}/{path.name}; it was not written.",
+            f"What AWS says holds what looks like a secret (not shown here): {', '.join(found)}.",
+            "take it out of the policy or tag that it stands in, and make it worthless: whoever "
+            "can read that has it",
+        )
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
     make_folder(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    draft.write_text(text, encoding="utf-8")
     draft.replace(path)

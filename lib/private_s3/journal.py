@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from private_s3.clean import cleaned
 from private_s3.errors import CheckFailed
 from private_s3.folder import make_folder
 
@@ -83,7 +84,7 @@ class Journal:
         return [_write(line, about.get(line["number"])) for line in lines if _begins(line)]
 
     def append(self, event: str, **details: Any) -> int:
-        """Adds a line that is on the disk when this returns, and gives its number."""
+        """Adds a line, clean, that is on the disk when this returns; gives its number."""
         make_folder(self._folder)
         with self._path.open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -102,7 +103,7 @@ class Journal:
                 "number": number,
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "event": event,
-                **details,
+                **cleaned(details),
                 "previous": _hash(whole[-1] if whole else b""),
             }
             written = json.dumps(line, sort_keys=True).encode()
@@ -173,7 +174,10 @@ def lock(folder: Path, name: str, doing: str) -> Iterator[None]:
             f"process {os.getpid()}, since {datetime.now(UTC).isoformat(timespec='seconds')}"
         )
         file.flush()
-        yield
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def _begins(line: Line) -> bool:

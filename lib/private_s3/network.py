@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from private_s3 import aws
+from private_s3.clean import clean
 from private_s3.errors import AwsRefused, BadInput
 from private_s3.parameters import Parameters
 from private_s3.record import Check
@@ -232,7 +233,7 @@ def neighbours(ec2: EC2Client, vpc_id: str) -> list[InstanceTypeDef]:
 
 def name(item: Mapping[str, object]) -> str:
     """The Name tag of what AWS described, or the empty string."""
-    return tags(item).get("Name", "")
+    return clean(tags(item).get("Name", ""))
 
 
 def tags(item: Mapping[str, object]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from private_s3.clean import secrets
 from private_s3.errors import BadInput
 
 # From open to narrow; each level keeps what the one before it demands.
@@ -149,13 +150,21 @@ class Parameters(BaseModel):
     def of(cls, values: Mapping[str, Any]) -> Parameters:
         """The checked parameters; raises BadInput that names each one at fault."""
         try:
-            return cls.model_validate(dict(values))
+            parameters = cls.model_validate(dict(values))
         except ValidationError as error:
             raise BadInput(
                 "Could not use the parameters; AWS was not asked for anything.",
                 "; ".join(_fault(fault) for fault in error.errors()),
                 "correct them; params/example.yaml explains each one",
             ) from error
+        if found := {n: s for n, v in parameters.model_dump().items() if (s := secrets(repr(v)))}:
+            raise BadInput(
+                "Could not use the parameters; AWS was not asked for anything.",
+                "; ".join(f"{name} seems to hold: {kinds[0]}" for name, kinds in found.items()),
+                "take it out, and make it worthless if anybody can have seen it: parameters are "
+                "kept and shown",
+            )
+        return parameters
 
     @classmethod
     def from_notebook(cls, namespace: Mapping[str, Any]) -> Parameters:

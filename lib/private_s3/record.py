@@ -10,14 +10,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from private_s3 import approval, aws
+from private_s3.clean import cleaned
 from private_s3.effect import Effect
 from private_s3.errors import AwsRefused, CheckFailed, PlanChanged
-from private_s3.folder import change_folder, facts_path, write_json
+from private_s3.folder import change_folder, facts_path, now, write_json
 from private_s3.journal import Journal, Key, Outcome
 from private_s3.parameters import Parameters
 from private_s3.plan import Plan
 from private_s3.plan import State as PlanState
 from private_s3.tables import table
+from private_s3.versions import versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +58,9 @@ class Record:
         self.folder = change_folder(parameters)
         self.journal = Journal(self.folder)
         self.caller = ""  # ARN, once it is known
-        self._facts: dict[str, Any] = {}
+        self._facts: dict[str, Any] = {
+            "run": {"started": now(), "versions": versions(), "parameters": parameters.model_dump()}
+        }
         self._checks: list[Check] = []
 
     # -- what a step found --------------------------------------------------------------------
@@ -72,6 +76,13 @@ class Record:
             "pass": f"apply plan {approved}" if approved else "plan: nothing is changed",
         }
         return table(rows.items(), ["operator's note", "value"])
+
+    def bind(self, account: aws.Account) -> pd.DataFrame:
+        """Account, caller and Region of this step, which the change folder keeps."""
+        self.caller = account.arn
+        bound = {"account": account.id, "caller": account.arn, "region": account.region}
+        self.fact("run", {**self._facts["run"], **bound})
+        return table(bound.items(), ["bound to", "value"])
 
     def fact(self, name: str, value: Any) -> None:
         """Keeps a value of this step in the change folder."""
@@ -95,7 +106,8 @@ class Record:
     def _save_facts(self) -> None:
         checks = [asdict(check) for check in self._checks]
         path = facts_path(self.parameters, self.step)
-        write_json(path, {**self._facts, "checks": checks})
+        self._facts["run"]["ended"] = now()
+        write_json(path, cleaned({**self._facts, "checks": checks}))
 
     # -- plans --------------------------------------------------------------------------------
 

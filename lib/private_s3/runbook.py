@@ -12,8 +12,17 @@ from typing import Any
 import yaml
 
 from private_s3 import errors
+from private_s3.clean import cleaned
 from private_s3.errors import BadInput, CheckFailed, RunbookError
-from private_s3.folder import change_folder, facts_path, make_folder, pass_name, project_directory
+from private_s3.folder import (
+    change_folder,
+    facts_path,
+    make_folder,
+    now,
+    pass_name,
+    project_directory,
+    write_json,
+)
 from private_s3.journal import lock
 from private_s3.parameters import Parameters
 
@@ -85,7 +94,7 @@ def _execute(notebook: Path, parameters: Parameters) -> Step:
 
     output = _unused(change_folder(parameters) / pass_name(parameters) / notebook.name)
     make_folder(output.parent)
-    started, error = time.monotonic(), None
+    began, started, error = now(), time.monotonic(), None
     try:
         papermill.execute_notebook(
             notebook,
@@ -101,6 +110,8 @@ def _execute(notebook: Path, parameters: Parameters) -> Step:
         error = _runbook_error(raised.ename, raised.evalue, output)
     except (DeadKernelError, CellTimeoutError) as raised:
         error = _runbook_error(type(raised).__name__, str(raised), output)
+    if error:
+        _keep_error(parameters, notebook.stem, began, error)
     return Step(
         notebook.stem,
         output,
@@ -108,6 +119,14 @@ def _execute(notebook: Path, parameters: Parameters) -> Step:
         None if error else _aws_calls(parameters, notebook.stem),
         error,
     )
+
+
+def _keep_error(parameters: Parameters, step: str, began: str, error: RunbookError) -> None:
+    """Adds to the facts of a step what ended it."""
+    found = facts(parameters, step) or {"checks": [], "run": {"started": began}}
+    found["run"]["ended"] = now()
+    told = {"kind": type(error).__name__, "lines": str(error).split("\n")}
+    write_json(facts_path(parameters, step), cleaned({**found, "error": told}))
 
 
 def _runbook_error(name: str, value: str, output: Path) -> RunbookError:
@@ -119,7 +138,8 @@ def _runbook_error(name: str, value: str, output: Path) -> RunbookError:
     return CheckFailed(
         f"Could not run {output.stem} to its end.",
         f"{name}: {lines[0]}",
-        f"read the traceback in {output}; this is a defect of the runbook",
+        f"read the traceback in {output.parent.name}/{output.name} of the change folder; this is a "
+        "defect of the runbook",
     )
 
 

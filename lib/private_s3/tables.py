@@ -7,13 +7,16 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from private_s3.clean import clean
+
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """The rows as a frame with these columns, also when there are none."""
-    made = _table_class()(list(rows), columns=list(columns))
+    """The rows as a frame with these columns, also when there are none; its texts are clean."""
+    texts = [[clean(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    made = _table_class()(texts, columns=list(columns))
     made.index = [""] * len(made)
     return made
 
