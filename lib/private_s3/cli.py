@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 import textwrap
@@ -11,15 +10,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_origin
+from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
 from private_s3 import approval
 from private_s3 import status as change_status
+from private_s3.clean import clean
 from private_s3.errors import BadInput, CheckFailed, RunbookError
+from private_s3.evidence import commands as evidence
 from private_s3.folder import change_folder, project_directory
+from private_s3.options import as_given, parameter_options, values
 from private_s3.parameters import Parameters
 from private_s3.plan import Plan
 from private_s3.runbook import Runbook, Step, facts
@@ -52,27 +53,8 @@ def main() -> None:
     """
 
 
-def _parameter_options(command: Any) -> Any:
-    for option in (
-        click.option(
-            "-p",
-            "--parameter",
-            "changes",
-            multiple=True,
-            metavar="NAME=VALUE",
-            help="Replaces one parameter of the file; may be given several times.",
-        ),
-        click.option(
-            "-f",
-            "--file",
-            "path",
-            required=True,
-            type=click.Path(path_type=Path),
-            help="The parameters, a file like params/example.yaml.",
-        ),
-    ):
-        command = option(command)
-    return command
+for _command in evidence.COMMANDS:
+    main.add_command(_command)
 
 
 _runbook_option = click.option(
@@ -103,60 +85,86 @@ _digest_to = click.option(
 
 @main.command()
 @_runbook_option
-@_parameter_options
+@parameter_options
 @_digest_to
-def plan(path: Path, changes: Sequence[str], runbook: Path, digest_to: Path | None) -> None:
+@evidence.SIGN_WITH
+def plan(
+    path: Path,
+    changes: Sequence[str],
+    runbook: Path,
+    digest_to: Path | None,
+    key: Path | None,
+) -> None:
     """Read the account and show the plan, with the digest to approve; change nothing."""
-    parameters = Parameters.load(path, {**_values(changes), "approved_plan": ""})
-    _run(runbook, parameters)
-    _show_plan(parameters, "20_create_gateway_endpoint", digest_to)
+    parameters = Parameters.load(path, {**values(changes), "approved_plan": ""})
+    with evidence.sealing(change_folder(parameters), key):
+        _run(runbook, parameters)
+        _show_plan(parameters, "20_create_gateway_endpoint", digest_to)
 
 
 @main.command()
 @click.argument("digest")
 @click.option("--by", required=True, help="Who approves: a name, a mail address, an ARN.")
 @click.option("--ticket", help="The ticket, if it is not that of the parameters.")
-@_parameter_options
-def approve(digest: str, by: str, ticket: str | None, path: Path, changes: Sequence[str]) -> None:
+@parameter_options
+@evidence.SIGN_WITH
+def approve(
+    digest: str,
+    by: str,
+    ticket: str | None,
+    path: Path,
+    changes: Sequence[str],
+    key: Path | None,
+) -> None:
     """Record who approves the plan with this DIGEST, and when; asks nothing of AWS."""
-    values = {**_values(changes), **({} if ticket is None else {"ticket": ticket})}
-    parameters = Parameters.load(path, values)
-    plan = approval.approve(parameters, digest, by)
-    _show_changes(plan)
-    command = f"private-s3 {plan.doing} {digest} {_as_given(path, changes)}"
-    click.echo(f"  Approved by {by}. Next: {command}")
+    given = {**values(changes), **({} if ticket is None else {"ticket": ticket})}
+    parameters = Parameters.load(path, given)
+    with evidence.sealing(change_folder(parameters), key):
+        plan = approval.approve(parameters, digest, by)
+        _show_changes(plan)
+    command = f"private-s3 {plan.doing} {digest} {as_given(path, changes)}"
+    click.echo(f"  Approved by {clean(by)}. Next: {command}")
 
 
 @main.command()
 @click.argument("digest")
 @_runbook_option
-@_parameter_options
-def apply(digest: str, path: Path, changes: Sequence[str], runbook: Path) -> None:
+@parameter_options
+@evidence.SIGN_WITH
+def apply(digest: str, path: Path, changes: Sequence[str], runbook: Path, key: Path | None) -> None:
     """Apply the plan that was approved by its DIGEST, and check it from the instances."""
     if not digest:
         raise BadInput("Could not apply.", "The digest is empty.", "give the approved digest")
-    _run(runbook, Parameters.load(path, {**_values(changes), "approved_plan": digest}))
+    parameters = Parameters.load(path, {**values(changes), "approved_plan": digest})
+    with evidence.sealing(change_folder(parameters), key):
+        _run(runbook, parameters)
 
 
 @main.command()
 @click.argument("digest", default="")
-@_parameter_options
+@parameter_options
 @_digest_to
-def undo(digest: str, path: Path, changes: Sequence[str], digest_to: Path | None) -> None:
+@evidence.SIGN_WITH
+def undo(
+    digest: str, path: Path, changes: Sequence[str], digest_to: Path | None, key: Path | None
+) -> None:
     """Without DIGEST plan to take the change back; with it, once approved, take it back."""
-    parameters = Parameters.load(path, {**_values(changes), "approved_plan": digest})
-    _run(UNDO, parameters)
-    if not digest:
-        _show_plan(parameters, "90_roll_back", digest_to)
+    parameters = Parameters.load(path, {**values(changes), "approved_plan": digest})
+    with evidence.sealing(change_folder(parameters), key):
+        _run(UNDO, parameters)
+        if not digest:
+            _show_plan(parameters, "90_roll_back", digest_to)
 
 
 @main.command()
-@_parameter_options
-def audit(path: Path, changes: Sequence[str]) -> None:
+@parameter_options
+@evidence.SIGN_WITH
+def audit(path: Path, changes: Sequence[str], key: Path | None) -> None:
     """Compare the account with what the change has left in it; exit 1 where it drifted."""
-    parameters = Parameters.load(path, {**_values(changes), "approved_plan": ""})
+    parameters = Parameters.load(path, {**values(changes), "approved_plan": ""})
     try:
-        _run(AUDIT, parameters)
+        with evidence.sealing(change_folder(parameters), key):
+            _run(AUDIT, parameters)
     except CheckFailed as error:
         if not _show_findings(parameters):
             raise
@@ -165,38 +173,39 @@ def audit(path: Path, changes: Sequence[str]) -> None:
 
 
 @main.command()
-@_parameter_options
+@parameter_options
 def status(path: Path, changes: Sequence[str]) -> None:
     """Show the journal of the change and what to do next; asks nothing of AWS."""
-    found = change_status.of(Parameters.load(path, _values(changes)))
-    rows = [change_status.COLUMNS, *found.rows()]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(change_status.COLUMNS) - 1)]
-    for row in rows if found.lines else ():
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[-1]]))
-    click.echo("\n".join(["", *found.sentences] if found.lines else found.sentences))
+    found = change_status.of(Parameters.load(path, values(changes)))
+    if found.lines:
+        evidence.show_rows(change_status.COLUMNS, found.rows())
+        click.echo()
+    for sentence in found.sentences:
+        click.echo(clean(sentence))
     for word, command in zip(["Next:", *["  or:"] * 9], found.next, strict=False):
-        given = command.replace(change_status.FILE, _as_given(path, changes))
+        given = command.replace(change_status.FILE, as_given(path, changes))
         click.echo(f"{word} {given}")
 
 
 @main.command()
 @_mode_option
 @click.option("-p", "--parameter", "changes", multiple=True, metavar="NAME=VALUE")
-def rehearse(mode: str, changes: Sequence[str]) -> None:
+@evidence.SIGN_WITH
+def rehearse(mode: str, changes: Sequence[str], key: Path | None) -> None:
     """Do the whole change in an emulated account: plan, approve, apply, check, audit, undo."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    values = {"changes_dir": f"changes/{stamp}", **_values(changes)}
+    given = {"changes_dir": f"changes/{stamp}", **values(changes)}
     with _rehearsal_account(mode) as account:
-        values.setdefault("note", f"Rehearsal in an emulated account, {account.mode} mode.")
-        parameters = Parameters.load(project_directory() / "params/rehearsal.yaml", values)
-        steps = _two_passes(RUNBOOK, parameters, "20_create_gateway_endpoint")
-        click.echo("\nAudit: what of it has drifted")
-        steps += _run(AUDIT, parameters)
-        steps += _two_passes(UNDO, parameters, "90_roll_back")
+        given.setdefault("note", f"Rehearsal in an emulated account, {account.mode} mode.")
+        parameters = Parameters.load(project_directory() / "params/rehearsal.yaml", given)
+        with evidence.sealing(change_folder(parameters), key):
+            steps = _two_passes(RUNBOOK, parameters, "20_create_gateway_endpoint")
+            click.echo("\nAudit: what of it has drifted")
+            steps += _run(AUDIT, parameters)
+            steps += _two_passes(UNDO, parameters, "90_roll_back")
     seconds, calls = sum(s.seconds for s in steps), sum(s.aws_calls or 0 for s in steps)
     click.echo(f"\nEvery check passed, in {seconds:.0f} s with {calls} AWS calls. The evidence:")
-    click.echo(f"  {os.path.relpath(change_folder(parameters))}")
+    click.echo(f"  {os.path.relpath(change_folder(parameters) / 'report.html')}")
 
 
 def _two_passes(runbook: Path, parameters: Parameters, planner: str) -> list[Step]:
@@ -297,7 +306,7 @@ def _show_plan(parameters: Parameters, step: str, digest_to: Path | None) -> str
 def _show_changes(plan: Plan) -> None:
     for change in plan.changes:
         before, after = change.brief(change.before), change.brief(change.after)
-        click.echo(f"  {change.resource}, {change.field}: {before} -> {after}")
+        click.echo(clean(f"  {change.resource}, {change.field}: {before} -> {after}"))
 
 
 def _show_findings(parameters: Parameters) -> bool:
@@ -305,26 +314,7 @@ def _show_findings(parameters: Parameters) -> bool:
     checks = facts(parameters, "80_audit_drift").get("checks", [])
     for check in checks:
         if check["state"] != "PASS":
-            click.echo(f"  {check['state']} {check['name']}: {check['detail']}")
+            click.echo(clean(f"  {check['state']} {check['name']}: {check['detail']}"))
             if check["remedy"]:
                 click.echo(f"    Next: {check['remedy']}")
     return bool(checks)
-
-
-def _as_given(path: Path, changes: Sequence[str]) -> str:
-    """The options of the command line that name the parameters, to be used again."""
-    return shlex.join(["-f", str(path), *(word for one in changes for word in ("-p", one))])
-
-
-def _values(changes: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE texts as parameters; what is a text in the model stays one, ids keep zeros."""
-    values = {}
-    for change in changes:
-        name, equals, text = change.partition("=")
-        field = Parameters.model_fields.get(name)
-        if not equals:
-            raise BadInput(f"Could not read -p {change}.", "It has no `=`.", "give NAME=VALUE")
-        annotation = field.annotation if field else str
-        is_text = annotation not in (bool, int) and get_origin(annotation) is not list
-        values[name] = text if is_text else yaml.safe_load(text)
-    return values

@@ -1,0 +1,155 @@
+"""Whether the executed notebooks show what the facts of their steps say."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from private_s3.clean import cleaned
+from private_s3.evidence.finding import Finding, fail, note
+from private_s3.evidence.story import PASSES, Run, Story
+
+CHECKS = ["check", "state", "detail"]  # the header of a table of checks
+Row = tuple[str, ...]
+# papermill and its kernel take their times on one machine, but not at once.
+SLACK = timedelta(seconds=5)
+
+
+class _Tables(HTMLParser):
+    """The tables of an HTML text, each as its rows of cells, the header first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr" and self.tables:
+            self.tables[-1].append([])
+        elif tag in ("td", "th") and self.tables and self.tables[-1]:
+            self.tables[-1][-1].append("")
+            self._inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.tables[-1][-1][-1] += data
+
+
+def contradictions(story: Story) -> Iterator[Finding]:
+    """Every step whose last executed notebook shows something else than its facts say."""
+    for run in story.runs:
+        if run.notebook is None:
+            yield note(_facts(run), "was run outside papermill: there is no executed notebook")
+        else:
+            yield from _of_run(run, run.notebook.relative_to(story.folder).as_posix())
+    kept = {(run.pass_name, run.notebook) for run in story.runs}
+    for pass_name in PASSES:
+        last = {}
+        for path in story.notebooks(pass_name):
+            last[_step(path)] = path
+        for path in last.values():
+            if (pass_name, path) not in kept:
+                yield note(path.relative_to(story.folder).as_posix(), "no facts are kept of it")
+
+
+def _of_run(run: Run, where: str) -> Iterator[Finding]:
+    assert run.notebook
+    try:
+        notebook = json.loads(run.notebook.read_bytes())
+    except ValueError:
+        yield note(where, "is cut short, as by a kill; what it shows cannot be read")
+        return
+    about = notebook["metadata"].get("papermill", {})
+    begin, end = (about.get(name) or "" for name in ("start_time", "end_time"))
+    if _before(end, run.started):
+        yield note(_facts(run), f"was run again outside papermill, since {where}")
+        return
+    if _before(run.started, begin):
+        yield fail(_facts(run), f"is of a run before {where}")
+    # What failed before it read its parameters has none among its facts.
+    kept = run.about.get("parameters", about.get("parameters"))
+    if not _same(about.get("parameters"), kept):
+        yield fail(where, "was run with other parameters than its facts say")
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    seen = list(_checks(outputs))
+    told: list[Row] = [
+        tuple(_spaced(str(check[name])) for name in ("name", "state", "detail"))
+        for check in run.facts["checks"]
+    ]
+    # The table of the checks of which one fails is not shown, nor what came after a kill.
+    ended = about.get("end_time") and "error" not in run.facts
+    if not _same(seen, told if ended else told[: len(seen)]):
+        yield fail(where, f"shows other checks than {_facts(run)}{_first(seen, told)}")
+    yield from _of_error(run, where, [one for one in outputs if one["output_type"] == "error"])
+
+
+def _of_error(run: Run, where: str, errors: list[Any]) -> Iterator[Finding]:
+    told = run.facts.get("error")
+    if told is None:
+        if errors:
+            yield fail(where, f"shows an error; {_facts(run)} has none")
+        return
+    if not errors:
+        if not told["lines"][0].startswith("Could not run "):  # its kernel has died
+            yield fail(where, f"shows no error; {_facts(run)} has one")
+        return
+    kind, text = errors[-1]["ename"], errors[-1]["evalue"]
+    ours = (kind, *text.split("\n")), (told["kind"], *told["lines"])
+    if not (_same(*ours) or _same(f"{kind}: {text.partition(chr(10))[0]}", told["lines"][1])):
+        yield fail(where, f"shows another error than {_facts(run)}")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same; what was sealed has passed the cleaning once more."""
+    return bool(one == other or cleaned(one) == cleaned(other))
+
+
+def _before(one: str, other: str) -> bool:
+    """Whether a moment was surely before another; not if one of them is not known."""
+    if not (one and other):
+        return False
+    return datetime.fromisoformat(one) + SLACK < datetime.fromisoformat(other)
+
+
+def _checks(outputs: list[Any]) -> Iterator[Row]:
+    for output in outputs:
+        html = "".join(output.get("data", {}).get("text/html", ""))
+        parser = _Tables()
+        if ">check<" in html:  # parsing takes longer than looking
+            parser.feed(html)
+        for head, *rows in filter(None, parser.tables):
+            if head == CHECKS:
+                yield from (tuple(map(_spaced, row)) for row in rows)
+
+
+def _spaced(text: str) -> str:
+    """The text with single spaces: tables in HTML keep no others, and show line ends as \\n."""
+    return " ".join(re.sub(r"\\[nrt]", " ", text).split())
+
+
+def _first(seen: list[Row], kept: list[Row]) -> str:
+    """Where two lists of checks first differ."""
+    if len(seen) != len(kept):
+        return f": {len(seen)} instead of {len(kept)}"
+    pairs = zip(seen, kept, strict=True)
+    return next((f": {one[0]!r} is {one[1]}" for one, other in pairs if one != other), "")
+
+
+def _step(path: Path) -> str:
+    stem, _, number = path.stem.rpartition("-")
+    return stem if stem and number.isdigit() else path.stem
+
+
+def _facts(run: Run) -> str:
+    return f"facts/{run.pass_name}/{run.step}.json"

@@ -1,0 +1,1 @@
+"""The evidence: sealed, verified, reported, archived, corroborated."""
