@@ -140,6 +140,8 @@ class Account:
         - "foreign policy": somebody else adds a statement to the policy of the `bucket`.
         - "foreign endpoint": somebody else makes an endpoint in `vpc_id` for `service_name`, on
           `route_table_ids`.
+        - "delay trail": CloudTrail shows what was asked only after so many `seconds`; at its start
+          the account shows it at once. Data events are in log files in rehearsal-trail.
         """
         self._ask("act", act=act, **on)
 

@@ -40,6 +40,7 @@ _S3_ACTIONS = {
     "ListObjectsV2": "ListBucket",
     "ListParts": "ListMultipartUploadParts",
     "PutBucketEncryption": "PutEncryptionConfiguration",
+    "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
     "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
     "UploadPart": "PutObject",
 }
@@ -59,16 +60,27 @@ _SAME_NAME = frozenset(
         "GetBucketTagging",
         "GetBucketVersioning",
         "GetObject",
+        "GetObjectAcl",
+        "GetObjectRetention",
         "GetObjectTagging",
         "PutBucketOwnershipControls",
         "PutBucketPolicy",
         "PutBucketTagging",
         "PutBucketVersioning",
         "PutObject",
+        "PutObjectAcl",
+        "PutObjectRetention",
         "PutObjectTagging",
     }
 )
+# What a header of a request asks for besides.
+_BESIDES = {
+    "x-amz-acl": "s3:PutObjectAcl",
+    "x-amz-bypass-governance-retention": "s3:BypassGovernanceRetention",
+    "x-amz-object-lock-mode": "s3:PutObjectRetention",
+}
 _DENIED = "Access Denied"
+_OF_A_VERSION = ("DeleteObject", "GetObject", "HeadObject")
 _RESOURCE_ID = re.compile(r"([a-z]+)-[0-9a-f]{8,17}")
 
 
@@ -142,7 +154,8 @@ class Access:
             denied = [arn for arn in objects if not self._verdict(call, action, arn).allowed]
             return frozenset(denied)
         resource = f"{bucket}/{call.key}" if call.key else bucket
-        self._refuse_unless(self._verdict(call, action, resource), call, resource)
+        for one in (action, *_besides(call)):
+            self._refuse_unless(self._verdict(call, one, resource), call, resource)
         if source := call.headers.get("x-amz-copy-source"):
             resource = f"arn:aws:s3:::{source.lstrip('/').partition('?')[0]}"
             self._refuse_unless(self._verdict(call, "s3:GetObject", resource), call, resource)
@@ -155,8 +168,8 @@ class Access:
             raise Refused(
                 501, "NotImplemented", f"{call.operation or call.method} is not implemented."
             )
-        if "versionId" in call.parameters and call.operation in ("GetObject", "DeleteObject"):
-            name = f"{call.operation}Version"
+        if "versionId" in call.parameters and call.operation in _OF_A_VERSION:
+            name = f"{name or call.operation}Version"
         return "s3:" + (name or call.operation.replace("CopyObject", "PutObject"))
 
     def _check_bucket(self, call: Call, action: str, arn: str) -> None:
@@ -320,6 +333,11 @@ class Access:
             "aws:VpceAccount": self._account_id,
             "aws:VpcSourceIp": position.source_ip,
         }
+
+
+def _besides(call: Call) -> list[str]:
+    """The other actions that a request for one object needs."""
+    return [action for name, action in _BESIDES.items() if call.key and name in call.headers]
 
 
 def _default_version(policy: Any) -> str:

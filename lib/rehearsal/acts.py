@@ -11,6 +11,7 @@ from moto.s3.models import s3_backends
 from rehearsal.call import Call
 from rehearsal.repairs.endpoints import set_address_type
 from rehearsal.repairs.network import grow_s3_list
+from rehearsal.trail import Trail
 
 _ACCOUNT = re.compile(r"\d{12}")
 # What an act is on, when it comes just before a call.
@@ -30,14 +31,15 @@ ON: dict[str, Callable[[Call], dict[str, Any]]] = {
 class Acts:
     """The acts of others, by name."""
 
-    def __init__(self, account_id: str, region: str) -> None:
-        self._account_id, self._region = account_id, region
+    def __init__(self, account_id: str, region: str, trail: Trail) -> None:
+        self._account_id, self._region, self._trail = account_id, region, trail
         self._acts: dict[str, Callable[..., None]] = {
             "foreign endpoint": self._create_foreign_endpoint,
             "foreign policy": self._add_statement,
             "grow prefix list": self._grow_prefix_list,
             "dual stack": self._make_dual_stack,
             "reorder policy": self._reorder_policy,
+            "delay trail": self._delay_trail,
         }
 
     def act(self, act: str, **on: Any) -> None:
@@ -89,6 +91,10 @@ class Acts:
         endpoints = self._ec2.vpc_end_points
         for endpoint in [endpoints[endpoint_id]] if endpoint_id else endpoints.values():
             set_address_type(self._ec2, endpoint, "dualstack")
+
+    def _delay_trail(self, seconds: float) -> None:
+        """CloudTrail takes so long to show what was asked."""
+        self._trail.delay = float(seconds)
 
     def _reorder_policy(self, bucket: str) -> None:
         """S3 stores the same policy in other words."""

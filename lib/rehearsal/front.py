@@ -29,6 +29,7 @@ from rehearsal.callers import ANONYMOUS, Callers
 from rehearsal.faults import Faults
 from rehearsal.lags import Lags
 from rehearsal.signature import SignatureError
+from rehearsal.trail import Trail
 
 CONTROL = "/_rehearsal/"
 _REQUEST_ID = re.compile(rb"(<[rR]equestI[dD]>)[^<]*")
@@ -52,7 +53,8 @@ class Front:
         self.lock = RLock()
         self.callers = Callers(account_id, region)
         self.access = Access(account_id, region)
-        self._acts, self._lags = Acts(account_id, region), Lags(account_id)
+        self.trail = Trail(account_id)
+        self._acts, self._lags = Acts(account_id, region, self.trail), Lags(account_id)
         self.faults = Faults(self.act)
         self.secret = ""
         self.people: dict[str, str] = {}  # names by access key, for the notes
@@ -86,15 +88,16 @@ class Front:
             # A fault of the emulator must never look like an answer of AWS, or like silence.
             self.errors.append(traceback.format_exc())
             refused = Refused(500, "InternalError", f"The rehearsal account failed: {error!r}")
+        if refused:
+            answer = call.error(refused)
+        status, headers, body = answer
+        code = refused.code if refused else _error_code(headers, body) if status >= 300 else None
+        self.trail.note(call, status, code, refused.message if refused else "", len(body))
         if call.dropped:
             self._note(call, 0, "dropped", started)
             _reset(environ)
             raise ConnectionResetError  # the handler then says nothing more
-        if refused:
-            answer = call.error(refused)
-        status, headers, body = answer
         headers += [("x-amzn-RequestId", request_id), ("x-amz-request-id", request_id)]
-        code = _error_code(headers, body) if status >= 300 else None
         self._note(call, status, code, started)
         return status, headers, body
 
@@ -107,6 +110,8 @@ class Front:
         with self.lock:
             with self._lags.judging(call):
                 denied = self.access.check(call)
+            if call.bucket == self.trail.bucket and call.operation.startswith("ListObjects"):
+                self.trail.deliver()
             with self._lags.writing(call, late), self._lags.reading(call):
                 status, headers, body = self._carry_out(call, denied)
             arrived = self._lags.count(call, status, body)

@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 import rehearsal.repairs.endpoints
+import rehearsal.repairs.locks
 import rehearsal.repairs.network
 import rehearsal.repairs.s3  # noqa: F401 - importing these modules installs the repairs
 from rehearsal import analyzer, identifiers, scenario
@@ -56,6 +57,7 @@ class Lab:
         systems_manager = SystemsManager(self.account_id, self.region, self.front, network)
         systems_manager.install()
         self.front.services["access-analyzer"] = analyzer.answer
+        self.front.services["cloudtrail"] = self.front.trail.answer
         self.ids = scenario.Builder(self.front, description).build()
         self.people = self._sign_in(description["people"])
         self._instances = Instances(self.front, network, self._credentials, mode.name)
@@ -64,6 +66,7 @@ class Lab:
         with self.front.lock:
             self._instances.sync()
         self._test()
+        self.front.trail.begin(description["trail"])
         self.front.calls.clear()  # what it took to build the account is nobody's business
 
     def serve(self, listener: socket.socket) -> None:

@@ -54,7 +54,11 @@ class Builder:
     def _bucket(self, name: str, bucket: Description) -> None:
         s3 = client(self._root, "s3", bucket["region"])
         where = {"CreateBucketConfiguration": {"LocationConstraint": bucket["region"]}}
-        s3.create_bucket(Bucket=name, **({} if bucket["region"] == "us-east-1" else where))
+        s3.create_bucket(
+            Bucket=name,
+            ObjectLockEnabledForBucket=bucket.get("object_lock", False),
+            **({} if bucket["region"] == "us-east-1" else where),
+        )
         for key, text in bucket["objects"].items():
             s3.put_object(Bucket=name, Key=key, Body=text.encode())
         if "policy" in bucket:
