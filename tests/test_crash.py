@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from private_s3.evidence.verify import verify
 from private_s3.folder import change_folder
 from private_s3.journal import Journal
 
@@ -125,6 +126,9 @@ def test_a_run_of_the_notebooks_that_is_killed_within_a_write_is_finished_by_ano
     said = world.cli("status", "-f", "params/rehearsal.yaml")
     assert f"Plan {digest} was applied, and found in place" in said.output
     assert eye.policy() and "vpce-" in str(eye.policy())
+    assert [
+        str(one) for one in verify(change_folder(world.parameters())) if one.state == "FAIL"
+    ] == []
 
 
 def settled(journal: Journal) -> dict[str, Any]:

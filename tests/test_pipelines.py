@@ -375,7 +375,8 @@ def test_every_call_is_one_that_the_command_line_takes(path: Path) -> None:
     called = [words for script in scripts(path) for words in commands(script)]
     # None is overlooked: as many as the text of the scripts has.
     assert len(called) == sum(len(re.findall(r"private-s3 (?=[a-z])", s)) for s in scripts(path))
-    assert {words[0] for words in called} == {"plan", "approve", "apply", "status", "audit"}
+    verbs = {"plan", "approve", "apply", "verify", "status", "audit"}
+    assert {words[0] for words in called} == verbs
     assert [fault for words in called if (fault := command_fault(words))] == []
 
 
@@ -634,6 +635,7 @@ def test_what_was_planned_is_approved_and_applied(path: Path, runner: Runner) ->
         "status -f params/app 1.yaml",
         f"approve {DIGEST} -f params/app 1.yaml --by grace --ticket CHANGE-1; touch pwned",
         f"apply {DIGEST} -f params/app 1.yaml",
+        "verify -f params/app 1.yaml",
         "status -f params/app 1.yaml",
     ]
     assert not (runner.folder / "pwned").exists()
