@@ -206,7 +206,7 @@ class Record:
 
     def complete(self, plan: Plan, left: Mapping[str, Any]) -> None:
         """Notes that the account is as the plan has it, and keeps what it looks like then."""
-        digest = _digest(left)
+        digest = digest_of(left)
         if self.is_complete(plan) and left == self.left():
             return
         write_json(self.folder / LEFT / f"{digest}.json", left)
@@ -221,7 +221,7 @@ class Record:
         path = self.folder / LEFT / f"{found[-1]}.json"
         try:
             left: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            altered = _digest(left) != found[-1]
+            altered = digest_of(left) != found[-1]
         except (OSError, ValueError):
             altered = True
         if altered:
@@ -245,7 +245,7 @@ def require(attempted: str, checks: Sequence[Check]) -> None:
         )
 
 
-def _digest(value: Any) -> str:
+def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 

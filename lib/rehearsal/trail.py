@@ -57,7 +57,7 @@ class Trail:
         for (region, day), events in groupby(sorted(due, key=place), place):
             records = [event.record for event in events]
             name = f"{self._account_id}_CloudTrail_{region}_{_compact(datetime.now(UTC))}"
-            unique = sha256(records[0]["eventID"].encode()).hexdigest()[:16]
+            unique = sha256("".join(r["eventID"] for r in records).encode()).hexdigest()[:16]
             s3_backends[self._account_id]["aws"].put_object(
                 self.bucket,
                 f"AWSLogs/{self._account_id}/CloudTrail/{region}/{day}/{name}_{unique}.json.gz",

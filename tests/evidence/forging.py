@@ -51,7 +51,7 @@ def seal_anew(folder: Path, key: Path | None, *, earlier: bool = True) -> None:
     if not earlier:
         shutil.rmtree(folder / SEALS, ignore_errors=True)
     try:
-        made = manifest._manifest(Story(folder), [])
+        made = manifest.content(Story(folder), [])
     except (TypeError, ValueError, RecursionError):  # the library would not; a forger would
         made = {**json.loads(before), "files": manifest.files(folder)}
     (folder / MANIFEST).write_text(json.dumps(made))

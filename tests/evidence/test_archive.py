@@ -281,6 +281,8 @@ def test_a_bucket_without_a_lock_is_refused_before_the_first_write(
 def test_a_bucket_of_somebody_else_is_refused(here: aws.Account, folder: Path) -> None:
     stranger = aws.Account(here.session, "999999999999", here.arn)
     assert "AccessDenied" in refusal(AwsRefused, folder, stranger, BUCKET).answer
+    # Who archives need not be of the account that owns the bucket.
+    assert archive(folder, stranger, BUCKET, days=1, owner=here.id).new
 
 
 def test_what_comes_back_otherwise_is_no_archive(

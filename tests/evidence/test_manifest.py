@@ -222,3 +222,13 @@ def test_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
     sealed = manifest.seal(folder)["files"]["link"]
     (tmp_path / "outside").write_text("y")
     assert manifest.files(folder)["link"] == sealed
+
+
+@pytest.mark.parametrize("facts", [7, [], {"checks": [7], "run": 7}, {"checks": {}, "run": []}])
+def test_what_has_lost_its_form_is_sealed_all_the_same(facts: Any, folder: Path) -> None:
+    write_json(folder / "facts/plan/30_x.json", facts)
+    with (folder / "journal.jsonl").open("ab") as journal:
+        journal.write(b'7\n{"event": 7}\n{"event": "approved"}\n')
+    sealed = manifest.seal(folder)
+    assert "facts/plan/30_x.json" in sealed["files"]
+    assert len(sealed["approvals"]) == 1

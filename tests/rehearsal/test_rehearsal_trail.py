@@ -232,7 +232,8 @@ def test_log_files_are_where_cloudtrail_puts_them_and_tell_each_request_once(
 ) -> None:
     s3 = running.client("s3")
     s3.put_object(Bucket="rehearsal-logs", Key="once", Body=b"")
-    for _ in range(2):
+    for number in range(2):
+        s3.put_object(Bucket="rehearsal-logs", Key=f"another {number}", Body=b"")
         found = [one for one in logged(running) if one["requestParameters"].get("key") == "once"]
         assert len(found) == 1
     assert not [one for one in logged(running) if one["requestParameters"]["bucketName"] == TRAIL]

@@ -38,13 +38,20 @@ class Archived:
 
 
 def archive(
-    folder: Path, account: aws.Account, bucket: str, *, days: int, compliance: bool = False
+    folder: Path,
+    account: aws.Account,
+    bucket: str,
+    *,
+    days: int,
+    compliance: bool = False,
+    owner: str = "",
 ) -> Archived:
     """Puts every file of a sealed and unchanged folder into a bucket, locked, and reads it back.
 
     What is there already is taken if it is the same, and its lock made longer if need be; nothing
     is overwritten or deleted. The manifest goes last: an archive without one is not complete. The
-    lock lasts `days` and to the end of the day.
+    lock lasts `days` and to the end of the day. `owner` is the account of the bucket, if it is not
+    that of the change: a bucket of the same name in any other is refused.
     IAM actions: s3:GetBucketObjectLockConfiguration, s3:PutObject, s3:PutObjectRetention,
     s3:GetObject, s3:GetObjectVersion, s3:GetObjectRetention.
     """
@@ -57,10 +64,11 @@ def archive(
         )
     sealed = _sealed(folder, attempted)
     _require_other_bucket(folder, bucket, attempted)
-    _require_lock(account, bucket, attempted)
+    owner = owner or account.id
+    _require_lock(account, bucket, owner, attempted)
     mode: Mode = "COMPLIANCE" if compliance else "GOVERNANCE"
     prefix = f"{folder.name}/{_compact(sealed['sealed'])}"
-    store = Store(account, bucket, mode, until := _until(days))
+    store = Store(account, bucket, owner, mode, until := _until(days))
     names = _names(folder, sealed)
     new = sum(store.keep(f"{prefix}/{name}", _content(folder, name, sealed)) for name in names)
     return Archived(f"s3://{bucket}/{prefix}/", len(names), new, mode, until)
@@ -109,16 +117,14 @@ def _require_other_bucket(folder: Path, bucket: str, attempted: str) -> None:
         )
 
 
-def _require_lock(account: aws.Account, bucket: str, attempted: str) -> None:
+def _require_lock(account: aws.Account, bucket: str, owner: str, attempted: str) -> None:
     """Raises unless the bucket has Object Lock."""
     remedy = (
-        "give a bucket with Object Lock in this account, and grant "
+        "give a bucket with Object Lock and the account that owns it, and grant "
         "s3:GetBucketObjectLockConfiguration on it to who archives"
     )
     with aws.attempt(f"{attempted}: read its Object Lock; nothing was written", remedy):
-        told = account.s3.get_object_lock_configuration(
-            Bucket=bucket, ExpectedBucketOwner=account.id
-        )
+        told = account.s3.get_object_lock_configuration(Bucket=bucket, ExpectedBucketOwner=owner)
     if told.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled") != "Enabled":
         answer = "It has no Object Lock."
         raise CheckFailed(f"Could not {attempted}; nothing was written.", answer, remedy)

@@ -142,11 +142,13 @@ _REGION = click.option("--region", help="Region, if not that of the change.")
     help="Compliance instead of governance: nobody, not even root, can shorten it or delete; "
     "confirm by giving the id of the change.",
 )
+@click.option("--bucket-owner", default="", help="Account of the bucket, if not the change's.")
 @_PROFILE
 @_REGION
 def archive(
     folder: Path,
     bucket: str,
+    bucket_owner: str,
     days: int,
     compliance: str | None,
     profile: str | None,
@@ -162,7 +164,8 @@ def archive(
             f"give --compliance {folder.name} if nobody is to be able to delete it for {days} days",
         )
     account = _connected(folder, profile, region)
-    done = archive(folder, account, bucket, days=days, compliance=compliance is not None)
+    strict = compliance is not None
+    done = archive(folder, account, bucket, days=days, compliance=strict, owner=bucket_owner)
     click.echo(done.sentence())
 
 

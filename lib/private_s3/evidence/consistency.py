@@ -16,7 +16,7 @@ from private_s3.evidence.story import Story
 from private_s3.instance import CHECK_PREFIX
 from private_s3.journal import ANSWERS, Line
 from private_s3.plan import NEW_ENDPOINT, Change
-from private_s3.record import LEFT, _digest
+from private_s3.record import LEFT, digest_of
 
 # What a hostile file can make of a reading that takes it for one of ours.
 MALFORMED = (AttributeError, KeyError, TypeError, ValueError, RecursionError, OSError, IndexError)
@@ -245,7 +245,7 @@ def _left(story: Story) -> Iterator[Finding]:
         if not path.is_file():
             yield fail(f"{LEFT}/{path.name}", f"missing; {_where(line)} names it")
     for path in sorted((story.folder / LEFT).glob("*")):
-        if _digest(json.loads(path.read_bytes())) != path.stem:
+        if digest_of(json.loads(path.read_bytes())) != path.stem:
             yield fail(f"{LEFT}/{path.name}", "its content has another digest than its name")
         elif path.name not in named:
             yield note(f"{LEFT}/{path.name}", "no line of the journal names it")

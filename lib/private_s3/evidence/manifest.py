@@ -42,7 +42,7 @@ def seal(folder: Path, key: Path | None = None) -> Manifest:
         _clean_notebooks(story, before)
         report.write(folder)
         _put_aside(folder)
-        manifest = _manifest(Story(folder), found)
+        manifest = content(Story(folder), found)
         write_json(folder / MANIFEST, manifest)
     if key:
         signature.sign(folder / MANIFEST, key)
@@ -133,7 +133,7 @@ def _put_aside(folder: Path) -> None:
             path.replace(folder / SEALS / f"{name}{path.name.removeprefix(MANIFEST)}")
 
 
-def _manifest(story: Story, found: list[str]) -> Manifest:
+def content(story: Story, found: list[str]) -> Manifest:
     parameters, hashes = story.parameters, line_hashes(story.folder)
     abouts = [run.about for run in story.runs]
     times = [about[name] for about in abouts for name in ("started", "ended") if name in about]

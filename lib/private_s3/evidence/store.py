@@ -25,6 +25,7 @@ class Store:
 
     account: aws.Account
     bucket: str
+    owner: str
     mode: Mode
     until: datetime
 
@@ -114,7 +115,7 @@ class Store:
         return self._retention(key, told)
 
     def _named(self, key: str) -> Any:
-        return {"Bucket": self.bucket, "Key": key, "ExpectedBucketOwner": self.account.id}
+        return {"Bucket": self.bucket, "Key": key, "ExpectedBucketOwner": self.owner}
 
     def _url(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"

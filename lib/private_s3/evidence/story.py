@@ -71,7 +71,7 @@ class Story:
         """The lines of the journal that can be read."""
         path = self.folder / "journal.jsonl"
         texts = path.read_bytes().split(b"\n") if path.is_file() else []
-        return [line for line in map(_parsed, texts) if isinstance(line, dict) and "event" in line]
+        return [line for line in map(_parsed, texts) if _is_line(line)]
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -79,10 +79,9 @@ class Story:
         found = []
         for pass_name in PASSES:
             for path in sorted((self.folder / "facts" / pass_name).glob("*.json")):
-                facts = _parsed(path.read_bytes())
-                if isinstance(facts, dict):
-                    notebook = self.notebooks(pass_name, path.stem)
-                    last = notebook[-1] if notebook else None
+                if facts := _facts(path):
+                    notebooks = self.notebooks(pass_name, path.stem)
+                    last = notebooks[-1] if notebooks else None
                     found.append(Run(pass_name, path.stem, facts, last))
         return sorted(found, key=lambda run: run.started)
 
@@ -137,6 +136,24 @@ class Story:
         if _completes(touched[-1]):
             return "undone" if undo else "applied"
         return "undo begun" if undo else "begun"
+
+
+def _is_line(line: Any) -> bool:
+    return isinstance(line, dict) and all(isinstance(line.get(k), str) for k in ("event", "time"))
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """The facts of a step, without what has not the form that a step writes."""
+    facts = _parsed(path.read_bytes())
+    if not isinstance(facts, dict):
+        return {}
+    run, checks = facts.get("run"), facts.get("checks")
+    whole = [check for check in checks if _is_check(check)] if isinstance(checks, list) else []
+    return {**facts, "run": run if isinstance(run, dict) else {}, "checks": whole}
+
+
+def _is_check(check: Any) -> bool:
+    return isinstance(check, dict) and {"name", "state"} <= check.keys()
 
 
 def _completes(line: Line) -> bool:

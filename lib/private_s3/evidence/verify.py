@@ -149,7 +149,7 @@ def _told(sentences: Iterable[str]) -> Iterator[Finding]:
 
 def _derived(story: Story, sealed: Manifest) -> Iterator[Finding]:
     """What the manifest says of the story is what the folder tells."""
-    told = json.loads(json.dumps(manifest._manifest(story, sealed["findings"])))
+    told = json.loads(json.dumps(manifest.content(story, sealed["findings"])))
     for name in told.keys() ^ sealed.keys():
         yield fail(MANIFEST, f"{name}: {'missing' if name in told else 'no part of a seal'}")
     # Its id is that of the plans, whatever the folder is called where it was unpacked.
