@@ -137,11 +137,13 @@ def test_rows_say_what_the_account_recorded(here: aws.Account, folder: Path) -> 
     assert "--logs" in data
 
 
-@pytest.mark.parametrize("place", ["bucket", "bucket/", "folder"])
+@pytest.mark.parametrize("place", ["bucket alone", "bucket", "bucket/", "folder"])
 def test_log_files_tell_the_requests_to_objects(
     place: str, told: Told, here: aws.Account, folder: Path
 ) -> None:
-    logs = {"bucket": LOGS, "bucket/": f"{LOGS}/", "folder": str(told.logs)}[place]
+    alone = LOGS.partition("/AWSLogs")[0]
+    places = {"bucket alone": alone, "bucket": LOGS, "bucket/": f"{LOGS}/"}
+    logs = places.get(place, str(told.logs))
     done = corroborate(folder, here, logs)
     assert all(one["found"] for one in done.writes)
     for one in by_operation(done)["PutObject"]:
@@ -407,7 +409,7 @@ def test_a_bucket_that_may_not_be_read_is_refused_in_three_lines(
         corroborate(folder, here, "s3://rehearsal-nowhere/AWSLogs")
     assert len(str(raised.value).splitlines()) == 3
     assert "s3:ListBucket" in raised.value.remedy
-    done = corroborate(folder, here, "s3://rehearsal-trail/elsewhere")
+    done = corroborate(folder, here, "s3://rehearsal-trail/elsewhere/AWSLogs")
     assert done.files == 0 and "Log files read: 0." in done.sentences()
 
 

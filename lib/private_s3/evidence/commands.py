@@ -174,7 +174,8 @@ def archive(
 @click.option(
     "--logs",
     default="",
-    help="Log files of a trail with data events: a folder, or s3://BUCKET/PREFIX.",
+    help="Log files of a trail with data events: a folder of them, or s3://BUCKET; with the prefix "
+    "up to the Region if the trail is of an organization.",
 )
 @_PROFILE
 @SIGN_WITH

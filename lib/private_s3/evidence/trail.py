@@ -128,6 +128,8 @@ def _in_s3(
     account: aws.Account, bucket: str, prefix: str, days: Iterable[str]
 ) -> Iterator[tuple[str, bytes]]:
     remedy = "grant s3:ListBucket and s3:GetObject on the bucket of the trail to who corroborates"
+    if "AWSLogs" not in prefix:  # as CloudTrail puts them, where the trail is of one account
+        prefix = f"{prefix.rstrip('/')}/AWSLogs/{account.id}/CloudTrail/{account.region}"
     with aws.attempt(f"read the log files of CloudTrail in s3://{bucket}/{prefix}", remedy):
         for day in days:
             under = f"{prefix}/{day}/".lstrip("/")
