@@ -181,18 +181,36 @@ def test_what_somebody_has_spoiled_does_not_keep_the_rest_from_being_told(applie
     assert "Timeline" in headings(page)
 
 
-def test_what_cloudtrail_says_is_shown_as_far_as_it_is_there(applied: Path) -> None:
+def test_what_cloudtrail_says_is_shown(applied: Path) -> None:
+    event = {
+        **dict.fromkeys(("account", "source", "event_id", "endpoint_id"), ""),
+        "name": "PutBucketPolicy",
+        "caller": "arn:aws:sts::111122223333:assumed-role/operator/x",
+        "source_ip": "203.0.113.10",
+        "error": "",
+        "time": "2026-11-24T10:00:00Z",
+    }
+    write = {"time": "2026-11-24T10:00:00Z", "operation": "PutBucketPolicy", "request_id": "7"}
+    probe = {
+        "time": "2026-11-24T10:01:00Z",
+        "operation": "GetObject",
+        "key": ".private-s3-check/x",
+        "caller": "arn:aws:sts::111122223333:assumed-role/app/i-1",
+        "endpoint_id": "vpce-0123456789abcdef0",
+        "endpoint_is_ours": True,
+    }
     writes = [
-        {"line": 2, "found": True, "event": {"eventName": "Put"}},
-        {"line": 3, "found": False},
+        {**write, "line": 2, "found": True, "matched by": "request id", "event": event},
+        {**write, "line": 3, "found": False, "answer": "not (yet) found"},
     ]
-    told = {"looked": "2026-11-24T11:00:00.000+00:00", "writes": writes, "probes": []}
+    told = {"looked": "2026-11-24T11:00:00.000+00:00", "writes": writes, "probes": [probe]}
     (applied / "corroboration.json").write_text(json.dumps(told))
     text = " ".join(Page(written(applied)).text.split())
     assert "CloudTrail was asked 2026-11-24 11:00:00 UTC" in text
-    assert "✓ found" in text
-    assert "✗ not found" in text
-    assert "eventName: Put" in text or '{"eventName": "Put"}' in text
+    assert "CloudTrail has recorded 1 of 2 writes of the journal." in text
+    assert "✓ found PutBucketPolicy by" in text
+    assert "✗ not found not (yet) found" in text
+    assert "GetObject .private-s3-check/x app/i-1 vpce-0123456789abcdef0 yes" in text
 
 
 def test_markup_and_control_characters_stay_text_in_every_page(tmp_path: Path) -> None:

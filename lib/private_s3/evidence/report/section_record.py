@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from private_s3 import status
+from private_s3.evidence.corroboration import Corroboration
 from private_s3.evidence.report.blocks import Cell, Lines, Link, Mark, Table, Words
 from private_s3.evidence.report.section_summary import link, moment, state
 from private_s3.evidence.story import PASSES, Story
@@ -112,15 +113,30 @@ def corroboration(story: Story) -> Iterator[Any]:
         found = json.loads((story.folder / "corroboration.json").read_bytes())
     except (OSError, ValueError):
         return
-    if found.get("looked"):
-        yield Words(f"CloudTrail was asked {moment(str(found['looked']))}.")
-    for name, value in found.items():
-        if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-            columns = list(dict.fromkeys(key for one in value for key in one))
-            rows = [[_recorded(key, one.get(key)) for key in columns] for one in value]
-            yield Table([column.replace("_", " ") for column in columns], rows, name.title())
-        elif name != "looked":
-            yield Words(f"{name.replace('_', ' ')}: {_value(value) or 'none'}")
+    told = Corroboration(found["looked"], found["writes"], found["probes"])
+    yield Words(f"CloudTrail was asked {moment(told.looked)}.")
+    for sentence in told.sentences():
+        yield Words(sentence)
+    words = [Mark("found" if one["found"] else "not found") for one in told.writes]
+    rows = [
+        (line, call, word, recorded, request)
+        for word, (line, _, call, request, recorded) in zip(words, told.rows(), strict=True)
+    ]
+    yield Table(("line", "call", "", "what it has recorded", "request id"), rows, "Writes")
+    if told.probes:
+        probes = [
+            (
+                moment(one["time"]),
+                one["operation"],
+                one["key"],
+                _short(one["caller"]),
+                one["endpoint_id"] or "no endpoint",
+                "yes" if one["endpoint_is_ours"] else "no",
+            )
+            for one in told.probes
+        ]
+        columns = ("time", "request", "object", "by", "came through", "of this change")
+        yield Table(columns, probes, "Requests of the checks, as S3 has logged them")
 
 
 def versions(story: Story) -> Iterator[Any]:
@@ -177,7 +193,7 @@ def _write(story: Story, line: Mapping[str, Any]) -> tuple[Cell, ...]:
         moment(str(line.get("time", ""))),
         str(line.get("operation")),
         purpose or "a check",
-        str(line.get("caller", "-")).rpartition(":")[2],  # the summary has it whole
+        _short(line.get("caller", "-")),
         Mark(word),
         ", ".join(ids) or "-",
     )
@@ -191,7 +207,6 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _recorded(name: str, value: Any) -> Cell:
-    if name == "found" and isinstance(value, bool):
-        return Mark("found" if value else "not found")
-    return "-" if value is None or value == "" else _value(value)
+def _short(caller: Any) -> str:
+    """Role and session, or the last of any other ARN; the summary has it whole."""
+    return str(caller).rpartition(":")[2].removeprefix("assumed-role/")
