@@ -208,9 +208,9 @@ def test_what_cloudtrail_says_is_shown(applied: Path) -> None:
     text = " ".join(Page(written(applied)).text.split())
     assert "CloudTrail was asked 2026-11-24 11:00:00 UTC" in text
     assert "CloudTrail has recorded 1 of 2 writes of the journal." in text
-    assert "✓ found PutBucketPolicy by" in text
-    assert "✗ not found not (yet) found" in text
-    assert "GetObject .private-s3-check/x app/i-1 vpce-0123456789abcdef0 yes" in text
+    assert "✓ foundPutBucketPolicy by arn:aws:sts::111122223333:assumed-role/operator/x" in text
+    assert "✗ not foundnot (yet) found" in text
+    assert "GetObject.private-s3-check/xapp/i-1vpce-0123456789abcdef0yes" in text
 
 
 def test_markup_and_control_characters_stay_text_in_every_page(tmp_path: Path) -> None:
