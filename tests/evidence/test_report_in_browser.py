@@ -108,3 +108,12 @@ def test_words_have_enough_contrast_in_light_and_in_dark(folder: Path, page: Pag
 
 def test_the_report_is_printed(folder: Path) -> None:
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_a_print_does_not_tell_where_it_was_made(tmp_path: Path) -> None:
+    folder = small.applied(tmp_path / "change-1")
+    report.write(folder)
+    printed = (folder / "report.pdf").read_bytes()
+    assert printed.startswith(b"%PDF-")
+    assert b"file:" not in printed and str(tmp_path).encode() not in printed
+    assert b"plan/30_inspect_route_diff.html" in (folder / "report.html").read_bytes()

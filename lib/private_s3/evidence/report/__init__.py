@@ -39,8 +39,10 @@ def write(folder: Path) -> None:
         if not beside.exists() and (page := notebook_html.page(path)):
             write_text(beside, page)
     (folder / PDF).unlink(missing_ok=True)  # it shows an earlier state
-    write_text(folder / HTML, html(story))
-    browser.print_pdf(folder / HTML, folder / PDF)
+    page = html(story)
+    write_text(folder / HTML, page)
+    # On paper nothing links to another file, and a link would say where that lies.
+    browser.print_pdf(_linking(page, HTML, ()), folder / PDF)
 
 
 def outside(folder: Path, to: Path, *, redact_account_ids: bool) -> None:

@@ -40,13 +40,17 @@ def find() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-def print_pdf(page: Path, to: Path) -> bool:
-    """Whether the page was printed; without a browser, or if it fails, there is no file."""
+def print_pdf(page: str, to: Path) -> bool:
+    """Whether the page was printed; without a browser, or if it fails, there is no file.
+
+    It is printed from a folder of its own: a PDF tells where its page lay.
+    """
     browser = find()
     if not browser:
         return False
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        printed = Path(folder) / "page.pdf"
+        printed, source = Path(folder) / "page.pdf", Path(folder) / "page.html"
+        source.write_text(page, encoding="utf-8")
         command = [
             browser,
             "--headless",
@@ -57,7 +61,7 @@ def print_pdf(page: Path, to: Path) -> bool:
             *_OFFLINE,
             "--no-pdf-header-footer",
             f"--print-to-pdf={printed}",
-            page.resolve().as_uri(),
+            source.resolve().as_uri(),
         ]
         if not _run(command) or not _is_pdf(printed):
             return False
