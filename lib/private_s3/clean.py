@@ -71,7 +71,7 @@ def _pattern(values: frozenset[str], home: str, hosts: frozenset[str]) -> re.Pat
     kinds = {kind.replace(" ", "_"): text for kind, text in SECRETS.items()}
     if values:
         longest_first = sorted(values, key=lambda value: (-len(value), value))
-        kinds = {"environment": "|".join(map(re.escape, longest_first)), **kinds}
+        kinds = {"secret_of_the_environment": "|".join(map(re.escape, longest_first)), **kinds}
     homes = [_HOME] if len(Path(home).parts) < 2 else [_own_home(home), _HOME]
     kinds["home"] = "|".join(homes)
     if pattern := "|".join(one for host in sorted(hosts) for one in _host(host)):

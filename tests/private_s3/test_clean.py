@@ -79,7 +79,7 @@ def test_what_the_environment_calls_secret_is_taken_out(
 ) -> None:
     monkeypatch.setenv(name, "planted.*value")
     assert clean("it is planted.*value, not plantedXXvalue") == (
-        "it is [withheld: environment], not plantedXXvalue"
+        "it is [withheld: secret of the environment], not plantedXXvalue"
     )
     monkeypatch.setenv(name, "short")
     assert clean("short") == "short"
@@ -88,7 +88,7 @@ def test_what_the_environment_calls_secret_is_taken_out(
 def test_a_secret_that_holds_another_goes_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A_TOKEN", "planted-")
     monkeypatch.setenv("B_TOKEN", "planted-and-longer")
-    assert clean("planted-and-longer") == "[withheld: environment]"
+    assert clean("planted-and-longer") == "[withheld: secret of the environment]"
 
 
 @pytest.mark.parametrize("home", ["/root", "/home/alice", "/srv/people/alice"])
