@@ -169,16 +169,18 @@ def test_notebooks_are_cleaned_before_they_are_sealed_and_never_after(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, cut = folder / "plan/10_x.ipynb", folder / "apply/10_x.ipynb"
+    several = "-----BEGIN PRIVATE KEY-----\nplanted\n-----END PRIVATE KEY-----"
     paths = {
         "input_path": "/somewhere/else/10_x.ipynb",
         "output_path": str(Path("a/b.ipynb").resolve()),
     }
-    notebook(first, f"says {ACCESS_KEY}", papermill=paths)
+    notebook(first, f"says {ACCESS_KEY}\n{several}", papermill=paths)
     cut.parent.mkdir()
     cut.write_text('{"cells": [{"source": "' + ACCESS_KEY)
     manifest.seal(folder)
     text = first.read_text()
     assert "says [withheld: access key]" in text
+    assert "planted" not in text
     assert text.count(ACCESS_KEY) == 1  # a picture is no text
     about = json.loads(text)["metadata"]["papermill"]
     assert about == {"input_path": "10_x.ipynb", "output_path": "a/b.ipynb"}

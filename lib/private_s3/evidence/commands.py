@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from private_s3.clean import clean
-from private_s3.errors import BadInput, RunbookError
+from private_s3.errors import BadInput, CheckFailed, RunbookError
 from private_s3.options import folder_argument
 from private_s3.parameters import Parameters
 
@@ -48,7 +48,13 @@ def sealing(folder: Path, key: Path | None) -> Iterator[None]:
         except RunbookError as error:
             click.echo(error, err=True)
         raise
-    _seal(folder, key)
+    try:
+        _seal(folder, key)
+    except CheckFailed as error:
+        if not isinstance(error.__cause__, BlockingIOError):
+            raise
+        # What was done is done: the other run seals that too when it ends.
+        click.echo(f"  Not sealed now, since another run is at work: {clean(error.answer)}")
 
 
 def _seal(folder: Path, key: Path | None) -> None:
