@@ -104,10 +104,11 @@ def test_a_run_of_the_notebooks_that_is_killed_within_a_write_is_finished_by_ano
     """The command line, papermill, the kernel: all are gone while S3 still works on the policy."""
     eye = Eye(world.account)
     digest = world.plan()
-    world.account.plant("PutBucketPolicy", delay=4, who="operator")
+    world.account.plant("PutBucketPolicy", delay=8, who="operator")
     run = start(world, "apply", digest)
     journal = Journal(change_folder(world.parameters()))
     wait_for(lambda: "PutBucketPolicy" in [w.operation for w in journal.writes()], run)
+    time.sleep(2)  # the intent comes before the request, which must be on its way
     kill(run)
     # It may be carried out though nobody is there to hear of it.
     said = world.cli("status", "-f", "params/rehearsal.yaml")
