@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from private_s3.cli import main
 from private_s3.evidence import archive as archiving
 from private_s3.evidence import manifest, report
+from private_s3.evidence.commands import sealing
 from private_s3.journal import lock
 from private_s3.plan import Change, Plan
 from private_s3.record import Record
@@ -116,3 +117,9 @@ def test_copies_for_people_outside_name_no_account(folder: Path, tmp_path: Path)
     page = (tmp_path / "outside/report.html").read_text()
     assert "account-1" in page
     assert small.ACCOUNT not in page
+
+
+def test_what_an_interrupt_ends_is_sealed_and_stays_interrupted(folder: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), sealing(folder, None):
+        raise KeyboardInterrupt
+    assert manifest.load(folder)
