@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-# What looks like a secret, wherever it stands. A name in brackets keeps what leads up to it.
+# What looks like a secret, wherever it stands.
 SECRETS = {
     "private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*KEY-----|\Z)",
     "signed URL": r"https?://[^\s\"'<>]*[?&](?:X-Amz-Signature|X-Amz-Credential|Signature)="
@@ -27,8 +27,8 @@ SECRETS = {
 # Environment variables whose value is one.
 _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWO?R?D|CREDENTIAL|API_?KEY|(?:ACCESS|PRIVATE)_KEY")
 _HOME = r"(?<![\w.-])/(?:home|Users)/[^/\s\"'<>:,;)]+"
-# C0 but line and tab, DEL, C1, line separators, and what turns the direction of a text.
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of a traceback, for one
+# C0 but line and tab, DEL, C1, line separators, and what turns the direction of a text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 

@@ -56,7 +56,7 @@ def folder_argument(command: Command) -> Command:
         if (folder is None) == (path is None):
             raise BadInput(
                 "Could not tell which change is meant.",
-                f"{'Neither' if path is None else 'Both'} a folder and a file of parameters.",
+                "Both a folder and a file of parameters." if path else "Neither folder nor file.",
                 "give the change folder, or -f and the file of its parameters",
             )
         given = folder or change_folder(Parameters.load(path or Path(), values(changes)))
