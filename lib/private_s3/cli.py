@@ -193,11 +193,9 @@ def status(path: Path, changes: Sequence[str]) -> None:
 @evidence.SIGN_WITH
 def rehearse(mode: str, changes: Sequence[str], key: Path | None) -> None:
     """Do the whole change in an emulated account: plan, approve, apply, check, audit, undo."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    given = {"changes_dir": f"changes/{stamp}", **values(changes)}
     with _rehearsal_account(mode) as account:
-        given.setdefault("note", f"Rehearsal in an emulated account, {account.mode} mode.")
-        parameters = Parameters.load(project_directory() / "params/rehearsal.yaml", given)
+        note = f"note=Rehearsal in an emulated account, {account.mode} mode."
+        parameters = _rehearsal_parameters([note, *changes])
         with evidence.sealing(change_folder(parameters), key):
             steps = _two_passes(RUNBOOK, parameters, "20_create_gateway_endpoint")
             click.echo("\nAudit: what of it has drifted")
@@ -206,6 +204,13 @@ def rehearse(mode: str, changes: Sequence[str], key: Path | None) -> None:
     seconds, calls = sum(s.seconds for s in steps), sum(s.aws_calls or 0 for s in steps)
     click.echo(f"\nEvery check passed, in {seconds:.0f} s with {calls} AWS calls. The evidence:")
     click.echo(f"  {os.path.relpath(change_folder(parameters) / 'report.html')}")
+
+
+def _rehearsal_parameters(changes: Sequence[str]) -> Parameters:
+    """Those of the rehearsal account, with a change folder that is new each time."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    given = {"changes_dir": f"changes/{stamp}", **values(changes)}
+    return Parameters.load(project_directory() / "params/rehearsal.yaml", given)
 
 
 def _two_passes(runbook: Path, parameters: Parameters, planner: str) -> list[Step]:
@@ -218,33 +223,79 @@ def _two_passes(runbook: Path, parameters: Parameters, planner: str) -> list[Ste
     return steps + _run(runbook, parameters.model_copy(update={"approved_plan": digest}))
 
 
+@main.command("open")
+@click.argument("change", default="")
+@parameter_options
+@click.option("--undo", is_flag=True, help="Open the notebook that takes the change back.")
+@click.option("--browser/--no-browser", default=True, help="Whether to open the browser, too.")
+@click.option("--port", type=int, default=8888, show_default=True, help="If it is free.")
+@evidence.SIGN_WITH
+def open_session(
+    change: str,
+    path: Path,
+    changes: Sequence[str],
+    undo: bool,
+    browser: bool,
+    port: int,
+    key: Path | None,
+) -> None:
+    """Do a change in JupyterLab, on copies of the notebooks that lie in its folder.
+
+    CHANGE replaces the change_id of the parameters. The same command again goes on where the
+    session was ended; what was sealed then is read-only.
+    """
+    named = {"change_id": change} if change else {}
+    parameters = Parameters.load(path, {**values(changes), **named, "approved_plan": ""})
+    options = [f"--port={port}", *([] if browser else ["--no-browser"])]
+    _session(parameters, UNDO if undo else RUNBOOK, options, key)
+
+
 @main.command(context_settings={"ignore_unknown_options": True})
 @_mode_option
-@click.option("--jupyter", is_flag=True, help="Open JupyterLab on the first notebook.")
+@click.option("--jupyter", is_flag=True, help="Do the change in JupyterLab, as `open` does.")
+@click.option("-p", "--parameter", "changes", multiple=True, metavar="NAME=VALUE")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-def lab(mode: str, jupyter: bool, command: Sequence[str]) -> None:
+@evidence.SIGN_WITH
+def lab(
+    mode: str, jupyter: bool, changes: Sequence[str], command: Sequence[str], key: Path | None
+) -> None:
     """Keep the rehearsal account running for a COMMAND; without one, for a shell.
 
     With --jupyter, what follows `--` are options of JupyterLab.
     """
-    bin_directory = Path(sys.executable).parent
     if jupyter:
-        command = [str(bin_directory / "jupyter"), "lab", *_jupyter_options(), *command]
-    elif not command:
+        parameters = _rehearsal_parameters(changes)
+        with _rehearsal_account(mode):
+            _session(parameters, RUNBOOK, command, key)
+        return
+    if not command:
         command = [os.environ.get("SHELL", "/bin/sh")]
         click.echo("A shell on the rehearsal account; `exit` ends both.")
     with _rehearsal_account(mode):
-        path = f"{bin_directory}{os.pathsep}{os.environ['PATH']}"
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path}
         done = subprocess.run(command, env=environment, cwd=project_directory(), check=False)
     sys.exit(done.returncode)
 
 
-def _jupyter_options() -> list[str]:
-    first = "--LabApp.default_url=/lab/tree/notebooks/10_find_vpc.ipynb"
-    # JupyterLab listens on this machine only and asks for its token, also when root starts it,
-    # as one does in a container.
-    return [first, *(["--allow-root"] if os.getuid() == 0 else [])]
+def _session(
+    parameters: Parameters, runbook: Path, options: Sequence[str], key: Path | None
+) -> None:
+    from private_s3.session import jupyterlab
+
+    names = [path.stem for path in Runbook.load(project_directory() / runbook).notebooks]
+    folder = change_folder(parameters)
+    with evidence.sealing(folder, key):
+        first, complete = jupyterlab.lay_out(parameters, names)
+        where = os.path.relpath(first)
+        if complete:
+            click.echo(f"All of it is done, sealed and read-only: {where}")
+        else:
+            click.echo(f"Opens {where} in JupyterLab.")
+        click.echo("To end it: File > Shut Down, or Ctrl-C here; what was run is sealed then.")
+        code = jupyterlab.run(parameters, first, options)
+    if code:
+        sys.exit(code)
 
 
 @contextmanager

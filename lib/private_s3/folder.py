@@ -29,13 +29,14 @@ def facts_path(parameters: Parameters, step: str) -> Path:
 
 
 def project_directory() -> Path:
-    """The nearest folder upwards that holds the notebooks, else the present one.
+    """The nearest folder upwards that holds the notebooks, else where this was installed from.
 
     JupyterLab runs a notebook in its own folder, papermill in the caller's; both must find the
     same change folder.
     """
     here = Path.cwd()
-    return next((p for p in (here, *here.parents) if (p / "notebooks").is_dir()), here)
+    folders = (here, *here.parents, Path(__file__).parent.parent.parent)
+    return next((folder for folder in folders if (folder / "notebooks").is_dir()), here)
 
 
 def make_folder(path: Path) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from private_s3 import approval, aws
+from private_s3 import approval, aws, steps
 from private_s3.clean import cleaned
 from private_s3.effect import Effect
 from private_s3.errors import AwsRefused, CheckFailed, PlanChanged
@@ -54,6 +54,7 @@ class Record:
     """
 
     def __init__(self, parameters: Parameters, step: str) -> None:
+        steps.require_place(parameters, step)
         self.parameters, self.step = parameters, step
         self.folder = change_folder(parameters)
         self.journal = Journal(self.folder)
@@ -66,8 +67,8 @@ class Record:
     # -- what a step found --------------------------------------------------------------------
 
     def note(self) -> pd.DataFrame:
-        """The operator's note: change, ticket, remark, and which pass this is."""
-
+        """The operator's note: change, ticket, remark, and which pass of which step this is."""
+        show(steps.position(self.parameters, self.step))
         approved = self.parameters.approved_plan
         rows = {
             "change": self.parameters.change_id,
@@ -102,6 +103,10 @@ class Record:
         self.fact("aws_calls", dict(sorted(account.calls.items())))
         states = [check.state for check in self._checks]
         return table([[states.count(state) for state in get_args(State)]], get_args(State))
+
+    def next(self) -> steps.Text:
+        """What follows this step, with a link to it."""
+        return steps.onward(self.parameters, self.step, self._facts.get("plan", ""))
 
     def _save_facts(self) -> None:
         checks = [asdict(check) for check in self._checks]
@@ -231,6 +236,14 @@ class Record:
                 "put the whole change folder back from a copy",
             )
         return left
+
+
+def show(text: steps.Text) -> None:
+    """Shows a text where a notebook runs this."""
+    # Imported here: the command line shows nothing.
+    from IPython.display import display
+
+    display(text)  # type: ignore[no-untyped-call]
 
 
 def require(attempted: str, checks: Sequence[Check]) -> None:

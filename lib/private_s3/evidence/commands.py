@@ -60,7 +60,7 @@ def sealing(folder: Path, key: Path | None) -> Iterator[None]:
 def _seal(folder: Path, key: Path | None) -> None:
     from private_s3.evidence import manifest
 
-    if not folder.is_dir():
+    if not any(path.is_file() and path.suffix != ".lock" for path in folder.rglob("*")):
         return  # refused before anything was written
     sealed = manifest.seal(folder, key)
     signed = (folder / manifest.SIGNATURE).exists()
