@@ -62,7 +62,9 @@ class Record:
         self._facts: dict[str, Any] = {
             "run": {"started": now(), "versions": versions(), "parameters": parameters.model_dump()}
         }
-        self._checks: list[Check] = []
+        self._checks: dict[str, Check] = {}
+        if steps.copy_of(parameters):
+            self._keep_errors()
 
     # -- what a step found --------------------------------------------------------------------
 
@@ -92,7 +94,7 @@ class Record:
 
     def require(self, checks: Sequence[Check]) -> pd.DataFrame:
         """The checks as a table, kept in the change folder; raises CheckFailed if one is FAIL."""
-        self._checks += checks
+        self._checks |= {check.name: check for check in checks}  # also if its cell is run again
         self._save_facts()
         attempted = f"Checked {len(checks)} things in step {self.step}"
         require(f"{attempted} of {self.parameters.change_id}.", checks)
@@ -100,8 +102,9 @@ class Record:
 
     def results(self, account: aws.Account) -> pd.DataFrame:
         """How many checks of this step are in which state; keeps what the step cost in calls."""
+        self._facts.pop("error", None)  # it came to its end, if not at once
         self.fact("aws_calls", dict(sorted(account.calls.items())))
-        states = [check.state for check in self._checks]
+        states = [check.state for check in self._checks.values()]
         return table([[states.count(state) for state in get_args(State)]], get_args(State))
 
     def next(self) -> steps.Text:
@@ -109,10 +112,26 @@ class Record:
         return steps.onward(self.parameters, self.step, self._facts.get("plan", ""))
 
     def _save_facts(self) -> None:
-        checks = [asdict(check) for check in self._checks]
+        checks = [asdict(check) for check in self._checks.values()]
         path = facts_path(self.parameters, self.step)
         self._facts["run"]["ended"] = now()
         write_json(path, cleaned({**self._facts, "checks": checks}))
+
+    def _keep_errors(self) -> None:
+        """Keeps the error that ends a cell, as papermill's runner does where it runs them."""
+        from IPython import get_ipython
+
+        if (shell := get_ipython()) is None:
+            return
+        for earlier in shell.events.callbacks["post_run_cell"][:]:
+            if isinstance(getattr(earlier, "__self__", None), Record):
+                shell.events.unregister("post_run_cell", earlier)
+        shell.events.register("post_run_cell", self._keep_error)
+
+    def _keep_error(self, result: Any) -> None:
+        if error := result.error_in_exec:
+            told = {"kind": type(error).__name__, "lines": str(error).split("\n")}
+            self.fact("error", told)
 
     # -- plans --------------------------------------------------------------------------------
 

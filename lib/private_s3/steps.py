@@ -41,7 +41,7 @@ def require_place(parameters: Parameters, step: str) -> None:
     BadInput for one that is sealed; PlanChanged for one of the apply pass without a digest, and
     one of the plan pass with one.
     """
-    copy = _copy(parameters)
+    copy = copy_of(parameters)
     if copy is None:
         return
     from private_s3.session import copies
@@ -100,7 +100,7 @@ def onward(parameters: Parameters, step: str, digest: str) -> Text:
     plan, _ = approval.kept(change_folder(parameters), digest)
     if not plan.changes:
         return Text(f"Nothing follows: plan {digest} is empty.")
-    if _copy(parameters):
+    if copy_of(parameters):
         link = _link(parameters, steps[0], "apply")
         return Text(
             f"Next, once plan **{digest}** is approved: {link} of the apply pass. Type this digest "
@@ -180,14 +180,14 @@ def _essential(values: dict[str, Any]) -> dict[str, Any]:
 def _link(parameters: Parameters, step: str, other_pass: str = "") -> str:
     """A link to a step: to the copy in which it is to be run, else to the notebook beside."""
     name = f"{step}.ipynb"
-    if copy := _copy(parameters):
+    if copy := copy_of(parameters):
         from private_s3.session import copies
 
         name = copies.to_run(copy.parent.parent, other_pass or copy.parent.name, step).name
     return f"[{step}]({f'../{other_pass}/' if other_pass else ''}{name})"
 
 
-def _copy(parameters: Parameters) -> Path | None:
+def copy_of(parameters: Parameters) -> Path | None:
     """The notebook that this kernel runs, if JupyterLab has opened it in the change folder."""
     path = Path(os.environ.get("JPY_SESSION_NAME", ""))
     folder = change_folder(parameters)

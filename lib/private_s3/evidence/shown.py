@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from private_s3.clean import cleaned
+from private_s3.evidence import executed
+from private_s3.evidence.executed import Executed
 from private_s3.evidence.finding import Finding, fail, note
 from private_s3.evidence.story import PASSES, Run, Story
 
@@ -50,7 +51,7 @@ def contradictions(story: Story) -> Iterator[Finding]:
     """Every step whose last executed notebook shows something else than its facts say."""
     for run in story.runs:
         if run.notebook is None:
-            yield note(_facts(run), "was run outside papermill: there is no executed notebook")
+            yield note(_facts(run), "was run elsewhere: there is no executed notebook")
         else:
             yield from _of_run(run, run.notebook.relative_to(story.folder).as_posix())
     kept = {(run.pass_name, run.notebook) for run in story.runs}
@@ -66,32 +67,44 @@ def contradictions(story: Story) -> Iterator[Finding]:
 def _of_run(run: Run, where: str) -> Iterator[Finding]:
     assert run.notebook
     try:
-        notebook = json.loads(run.notebook.read_bytes())
+        found = executed.read(run.notebook)
     except ValueError:
         yield note(where, "is cut short, as by a kill; what it shows cannot be read")
         return
-    about = notebook["metadata"].get("papermill", {})
-    begin, end = (about.get(name) or "" for name in ("start_time", "end_time"))
-    if _before(end, run.started):
-        yield note(_facts(run), f"was run again outside papermill, since {where}")
+    errors = [output for output in found.outputs if output["output_type"] == "error"]
+    if _before(found.ended, run.started):
+        yield note(_facts(run), f"is of a run that is not in {where}")
         return
-    if _before(run.started, begin):
+    if found.by_hand and errors and "error" not in run.facts:
+        yield note(where, f"ends with an error; what {_facts(run)} tells was run before it")
+        return
+    if _before(run.started, found.started):
         yield fail(_facts(run), f"is of a run before {where}")
     # What failed before it read its parameters has none among its facts.
-    kept = run.about.get("parameters", about.get("parameters"))
-    if not _same(about.get("parameters"), kept):
+    kept = run.about.get("parameters", found.parameters)
+    if not _same(found.parameters, kept):
         yield fail(where, "was run with other parameters than its facts say")
-    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
-    seen = list(_checks(outputs))
+    seen = list(_checks(found.outputs))
     told: list[Row] = [
         tuple(_spaced(str(check[name])) for name in ("name", "state", "detail"))
         for check in run.facts["checks"]
     ]
+    yield from _of_checks(run, where, found, seen, told)
+    yield from _of_error(run, where, errors)
+
+
+def _of_checks(
+    run: Run, where: str, found: Executed, seen: list[Row], told: list[Row]
+) -> Iterator[Finding]:
+    """Whether the checks that are shown are those of the facts."""
+    if found.by_hand and not found.whole:
+        yield note(where, "was not run once from top to bottom, or not saved at its end")
+        # What a browser has not saved is not shown; what is shown must be told.
+        told = [row for row in told if row in seen]
     # The table of the checks of which one fails is not shown, nor what came after a kill.
-    ended = about.get("end_time") and "error" not in run.facts
+    ended = found.ended and "error" not in run.facts
     if not _same(seen, told if ended else told[: len(seen)]):
         yield fail(where, f"shows other checks than {_facts(run)}{_first(seen, told)}")
-    yield from _of_error(run, where, [one for one in outputs if one["output_type"] == "error"])
 
 
 def _of_error(run: Run, where: str, errors: list[Any]) -> Iterator[Finding]:

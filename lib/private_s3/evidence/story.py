@@ -24,7 +24,7 @@ class Run:
 
     `facts` is what it found: `run` (started, ended, account, caller, region, versions,
     parameters), `checks`, perhaps `error` (kind, lines), and what else the step keeps.
-    `notebook` is the executed notebook, None if it was run elsewhere, as in JupyterLab.
+    `notebook` is the executed notebook, None if it was run elsewhere.
     """
 
     pass_name: str
