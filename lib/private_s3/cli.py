@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -327,17 +327,25 @@ def _rehearsal_account(mode: str) -> Iterator[Account]:
 
 
 def _run(runbook: Path, parameters: Parameters) -> list[Step]:
-    """Runs all notebooks and shows each as it ends; raises the error of the one that failed."""
+    """Runs all notebooks, shows each while it runs; raises the error of the one that failed."""
+    chosen = Runbook.load(project_directory() / runbook)
     steps = []
-    for step in Runbook.load(project_directory() / runbook).run(parameters):
-        result = "failed" if step.error else "done"
-        click.echo(
-            f"  {step.name:<28}{result:<8}{step.seconds:6.1f} s{step.aws_calls or '-':>5} calls"
-        )
-        steps.append(step)
-    if steps[-1].error:
+    with closing(chosen.run(parameters)) as run:
+        for notebook in chosen.notebooks:
+            click.echo(f"  {notebook.stem:<28}", nl=False)
+            try:
+                step = next(run)
+            except BaseException:
+                click.echo()
+                raise
+            steps.append(step)
+            result = "failed" if step.error else "done"
+            click.echo(f"{result:<8}{step.seconds:6.1f} s{step.aws_calls or '-':>5} calls")
+            if step.error:
+                break
+    if error := steps[-1].error:
         click.echo(f"The executed notebook: {os.path.relpath(steps[-1].notebook)}\n", err=True)
-        raise steps[-1].error
+        raise error
     return steps
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ class Runbook:
                 "run this in the folder of the project, with one of its runbooks/*.yaml",
             ) from error
 
-    def run(self, parameters: Parameters) -> Iterator[Step]:
+    def run(self, parameters: Parameters) -> Generator[Step]:
         """Executes the notebooks one after the other, and ends after the first that fails."""
         with lock(change_folder(parameters), "run.lock", f"run the {pass_name(parameters)} pass"):
             for notebook in self.notebooks:

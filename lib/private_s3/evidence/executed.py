@@ -56,10 +56,9 @@ def _parameters(cells: list[dict[str, Any]]) -> dict[str, Any] | None:
     for cell in cells:
         if {"parameters", "injected-parameters"} & set(cell["metadata"].get("tags", ())):
             for node in ast.parse("".join(cell["source"])).body:
-                names = [node.target] if isinstance(node, ast.AnnAssign) else []
-                names += node.targets if isinstance(node, ast.Assign) else []
-                value = node.value if isinstance(node, ast.AnnAssign | ast.Assign) else None
-                for name in names:
-                    if isinstance(name, ast.Name) and value is not None:
-                        found[name.id] = ast.literal_eval(value)
+                match node:
+                    case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                        found[name] = ast.literal_eval(value)
+                    case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                        found[name] = ast.literal_eval(value)
     return found or None
