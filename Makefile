@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 rehearse: $(READY)  ## the whole change, headless, in an emulated account
 	@$(BIN)/private-s3 rehearse
 
-lab: $(READY)  ## JupyterLab on an emulated account
+lab: $(READY)  ## the change in JupyterLab, in an emulated account
 	@$(BIN)/private-s3 lab --jupyter
 
 test: lint  ## everything that must hold before a change lands

@@ -61,7 +61,9 @@ def _seal(folder: Path, key: Path | None) -> None:
     from private_s3.evidence import manifest
 
     if not any(path.is_file() and path.suffix != ".lock" for path in folder.rglob("*")):
-        return  # refused before anything was written
+        if folder.is_dir():
+            click.echo("  Nothing was run, so nothing is sealed.")
+        return
     sealed = manifest.seal(folder, key)
     signed = (folder / manifest.SIGNATURE).exists()
     how = "and signed" if signed else "without a signature (--sign-with KEY would sign it)"
