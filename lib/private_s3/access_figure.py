@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.path import Path
-from matplotlib.textpath import text_to_path
 
 from private_s3.access import COLUMNS, DATA, Cell, Row, State
-from private_s3.figures import DPI, FILL, INK, LINE, MARGIN, NEW, QUIET, joined, present
+from private_s3.figures import (
+    DPI,
+    FILL,
+    INK,
+    LINE,
+    MARGIN,
+    NEW,
+    PAD,
+    QUIET,
+    TITLE_SIZE,
+    inches,
+    joined,
+    present,
+    wrapped,
+)
 
 REPAIR = COLUMNS[-1]
 # How far a state is from being refused.
@@ -31,9 +42,9 @@ MARKS: dict[State, dict[str, Any]] = {
 }
 KEY = {"depends": "depends on what nobody could read", "no way": "no way to S3"}
 # Lengths in inches. A name is wrapped at NAME; the column is as wide as its names, and no less.
-NAME, LEAST, CELL, APART, PAD = 2.9, 2.0, 0.92, 0.14, 0.09
+NAME, LEAST, CELL, APART = 2.9, 2.0, 0.92, 0.14
 HEAD, BAND, ROW, BOX = 0.36, 0.25, 0.31, (0.74, 0.235)
-SIZE, KEY_SIZE, TITLE_SIZE = 9.0, 8.0, 11.0
+SIZE, KEY_SIZE = 9.0, 8.0
 # The title has so many characters for a list of names, without what does not tell them apart.
 LISTED = 60
 NEEDLESS = re.compile(r"(?<!from) i-[0-9a-f]{8,}\b|(?<=^you), .*")
@@ -51,17 +62,17 @@ def show(rows: Sequence[Row], *, planned: bool = False) -> None:
 
 def draw(rows: Sequence[Row], *, planned: bool = False) -> Figure:
     """A line per row and a cell per column; a changed cell is outlined and shows both states."""
-    names = {row.who: _wrap(row.who, NAME) for row in rows}
-    widest = max([LEAST, *(_inches(line) for name in names.values() for line in name)])
+    names = {row.who: wrapped(row.who, NAME, SIZE) for row in rows}
+    widest = max([LEAST, *(inches(line, SIZE) for name in names.values() for line in name)])
     left = MARGIN + widest + 3 * PAD
     centres = {name: left + CELL * (n + 0.5) for n, name in enumerate(COLUMNS)}
     centres[REPAIR] += APART
     right = centres[REPAIR] + CELL / 2
-    title = _wrap(finding(rows, planned=planned), right - MARGIN, TITLE_SIZE, "bold")
+    title = wrapped(finding(rows, planned=planned), right - MARGIN, TITLE_SIZE, "bold")
     heads = MARGIN + 0.22 * len(title) + HEAD
     y, bands, lines = heads + 0.14, [], []
     for where in dict.fromkeys(row.where for row in rows):
-        label = _wrap(where, right - MARGIN - 2 * PAD, SIZE, "bold")
+        label = wrapped(where, right - MARGIN - 2 * PAD, SIZE, "bold")
         bands.append((y, label))
         y += BAND + LINE * (len(label) - 1)
         for row in (row for row in rows if row.where == where):
@@ -217,7 +228,7 @@ def _key(rows: Sequence[Row], planned: bool, width: float) -> list[tuple[float, 
     entries += [(pair, both) for pair in pairs if pair[0] != pair[1]][:1]
     placed, x, line = [], 0.0, 0
     for states, word in entries:
-        wide = (0.24 if len(states) == 1 else BOX[0] + PAD) + _inches(word, KEY_SIZE)
+        wide = (0.24 if len(states) == 1 else BOX[0] + PAD) + inches(word, KEY_SIZE)
         if x and x + wide > width:
             x, line = 0.0, line + 1
         placed.append((x, line, (states, word)))
@@ -263,21 +274,3 @@ def _text(axes: Axes, x: float, y: float, lines: Sequence[str], **style: Any) ->
     """Text as it is: a dollar in a name is no formula."""
     style = {"size": SIZE, "va": "center_baseline", "color": INK, "parse_math": False, **style}
     axes.text(x, y, "\n".join(lines), **style)
-
-
-def _wrap(text: str, width: float, size: float = SIZE, weight: str = "normal") -> list[str]:
-    """Lines no wider than so many inches; a word that is wider than that is broken."""
-    # The narrowest letter is more than a quarter of its size wide.
-    most = int(width * 72 / (size / 4)) + 1
-    for characters in range(min(len(text), most), 0, -1):
-        lines = wrap(text, characters, break_on_hyphens=False)
-        if all(_inches(line, size, weight) <= width for line in lines):
-            return lines
-    return [text]
-
-
-def _inches(text: str, size: float = SIZE, weight: str = "normal") -> float:
-    """How wide text is drawn; hinting makes it a little wider than its outlines are."""
-    font = FontProperties(family="DejaVu Sans", size=size, weight=weight)
-    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
-    return 1.02 * width / 72

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,8 +19,10 @@ from botocore.exceptions import (
     ProfileNotFound,
 )
 
+from private_s3 import progress
 from private_s3.errors import AwsRefused, BadInput
 from private_s3.parameters import Parameters
+from private_s3.progress import Tick
 
 if TYPE_CHECKING:
     from mypy_boto3_accessanalyzer import AccessAnalyzerClient
@@ -175,9 +177,17 @@ def _refusal(attempted: str, error: ClientError, remedy: str) -> AwsRefused:
 
 def pages(client: Any, operation: str, key: str, **request: Any) -> list[Any]:
     """Every item of a paged listing; a page without `key` is an error, not an empty page."""
-    return [
-        item for page in client.get_paginator(operation).paginate(**request) for item in page[key]
-    ]
+    return [item for page in listing(client, operation, **request) for item in page[key]]
+
+
+def listing(client: Any, operation: str, **request: Any) -> list[Any]:
+    """Every page of a paged listing."""
+    found = []
+    with progress.waiting(f"every page of {operation}") as tick:
+        for page in client.get_paginator(operation).paginate(**request):
+            found.append(page)
+            tick(f"{len(found)} so far")
+    return found
 
 
 def again(attempt: Callable[[], None]) -> None:
@@ -186,35 +196,47 @@ def again(attempt: Callable[[], None]) -> None:
     Raises the last AwsRefused, and at once each that will not pass.
     """
     pause = 0.5
-    for left in reversed(range(ATTEMPTS)):
-        try:
-            return attempt()
-        except AwsRefused as error:
-            if not (error.passing and left):
-                raise
-        time.sleep(pause)
-        pause *= 2
+    with progress.waiting("AWS to take the change") as tick:
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return attempt()
+            except AwsRefused as error:
+                if not (error.passing and left):
+                    raise
+                answer = error.code or "nothing"
+            tick(f"it answered {answer} to attempt {ATTEMPTS - left} of {ATTEMPTS}")
+            time.sleep(pause)
+            pause *= 2
 
 
-def settle(read: Callable[[], Seen], done: Callable[[Seen], bool], limit: float) -> Seen:
+def settle(
+    read: Callable[[], Seen], done: Callable[[Seen], bool], limit: float, tick: Tick
+) -> Seen:
     """What `read` returns once it is `done`, or else the last that it returned within `limit` s."""
     pause, end = 0.1, time.monotonic() + limit
     while True:
         seen = read()
         if done(seen) or time.monotonic() + pause > end:
             return seen
+        tick()
         time.sleep(pause)
         pause = min(pause * 2, 2.0)
 
 
 def wait(
-    what: str, read: Callable[[], Seen], done: Callable[[Seen], bool], limit: float = 60
+    what: str,
+    read: Callable[[], Seen],
+    done: Callable[[Seen], bool],
+    limit: float = 60,
+    tick: Tick | None = None,
 ) -> Seen:
     """What `read` returns once it is `done`; raises AwsRefused with the last seen after `limit` s.
 
-    AWS shows a write only after a while, and has no waiter for these.
+    AWS shows a write only after a while, and has no waiter for these. What shows the wait is
+    `tick`, if it is part of a longer one.
     """
-    seen = settle(read, done, limit)
+    with nullcontext(tick) if tick else progress.waiting(what, limit) as shown:
+        seen = settle(read, done, limit, shown)
     if not done(seen):
         raise AwsRefused(
             f"Waited {limit:.0f} s for {what}.",

@@ -52,8 +52,7 @@ class Identities:
         """Each role and user by its ARN; empty if they may not be read."""
         try:
             with aws.attempt("read the roles and users of the account", REMEDY):
-                paginator = self.account.iam.get_paginator("get_account_authorization_details")
-                pages = list(paginator.paginate())
+                pages = aws.listing(self.account.iam, "get_account_authorization_details")
         except AwsRefused as error:
             if error.passing or not error.code:
                 raise  # not to be taken for a lasting refusal: much would be uncertain by it

@@ -9,12 +9,14 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from private_s3 import aws
+from private_s3 import aws, progress
 from private_s3.errors import BadInput, CheckFailed, RunbookError
 from private_s3.journal import Outcome
+from private_s3.progress import Tick
 from private_s3.record import Check
 from private_s3.tables import table
 
@@ -224,14 +226,18 @@ def run(
         )
         command = answer["Command"]["CommandId"]
         outcome.answered(answer, command_id=command)
-    observations = []
-    for instance_id in instance_ids:
-        output = _output(ssm, command, instance_id, DELIVERY_TIMEOUT + timeout + 10)
-        observations += _observations(instance_id, output)
+    observations, number = [], len(instance_ids)
+    limit = DELIVERY_TIMEOUT + timeout + 10
+    many = f"{number} instances" if number > 1 else instance_ids[0]
+    with progress.waiting(f"the answers of {many}", limit) as tick:
+        for done, instance_id in enumerate(instance_ids):
+            shown = partial(tick, f"{done} of {number} answered")
+            output = _output(ssm, command, instance_id, limit, shown)
+            observations += _observations(instance_id, output)
     return observations
 
 
-def _output(ssm: SSMClient, command: str, instance_id: str, limit: float) -> str:
+def _output(ssm: SSMClient, command: str, instance_id: str, limit: float, tick: Tick) -> str:
     """What the command printed on the instance, once it has ended well."""
     checks = f"the checks on {instance_id} (command {command})"
 
@@ -243,7 +249,7 @@ def _output(ssm: SSMClient, command: str, instance_id: str, limit: float) -> str
         return _Invocation(answer["Status"], answer)
 
     with aws.attempt(f"read {checks}", "grant ssm:GetCommandInvocation to the operator"):
-        end = aws.wait(checks, read, lambda seen: seen.status not in WAITING, limit)
+        end = aws.wait(checks, read, lambda seen: seen.status not in WAITING, limit, tick)
     if end.status != "Success":
         said = " ".join(end.answer["StandardErrorContent"][-300:].split())
         raise CheckFailed(

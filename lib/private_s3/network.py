@@ -231,6 +231,16 @@ def neighbours(ec2: EC2Client, vpc_id: str) -> list[InstanceTypeDef]:
     return [instance for reservation in reservations for instance in reservation["Instances"]]
 
 
+def others(ec2: EC2Client, network: Network) -> dict[str, list[str]]:
+    """By subnet id, the names of the VPC's instances that are not of the change."""
+    ours = {instance["InstanceId"] for instance in network.instances}
+    found: dict[str, list[str]] = {}
+    for one in neighbours(ec2, network.vpc_id):
+        if one["InstanceId"] not in ours:
+            found.setdefault(one["SubnetId"], []).append(name(one) or one["InstanceId"])
+    return {subnet: sorted(names) for subnet, names in found.items()}
+
+
 def name(item: Mapping[str, object]) -> str:
     """The Name tag of what AWS described, or the empty string."""
     return clean(tags(item).get("Name", ""))

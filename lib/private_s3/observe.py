@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from private_s3 import aws, instance
+from private_s3 import aws, instance, progress
 from private_s3.access import COLUMNS, Cell, Row
 from private_s3.callers import Caller
 from private_s3.errors import AwsRefused
@@ -108,7 +108,9 @@ def observe(planned: Planned) -> tuple[Answers, Comparison]:
         rows = planned.matrix.by_caller
         return answers, compare(planned.account, record, rows, answers, writes=writes)
 
-    answers, comparison = aws.settle(ask, _as_it_should_be, _settling(record))
+    limit = _settling(record)
+    with progress.waiting("AWS to act on what was written", limit) as tick:
+        answers, comparison = aws.settle(ask, _as_it_should_be, limit, tick)
     record.fact("observations", [asdict(one) for one in answers.observations])
     record.fact("compared", comparison.facts())
     record.fact("asked", next(asked))

@@ -517,9 +517,9 @@ def test_what_a_reader_should_know_is_noted(copied: Sealed) -> None:
         "journal.jsonl line 4: what became of this write is not known",
         f"journal.jsonl line 2: plan {digest} is carried out; nobody is recorded to have approved",
         f"left/{digest_of(left)}.json: no line of the journal names it",
-        "facts/plan/10_find_vpc.json: was run outside papermill",
-        "facts/apply/10_find_vpc.json: was run outside papermill",
-        f"{ENDPOINT_FACTS}: was run again outside papermill, since {ENDPOINT_NOTEBOOK}",
+        "facts/plan/10_find_vpc.json: was run elsewhere",
+        "facts/apply/10_find_vpc.json: was run elsewhere",
+        f"{ENDPOINT_FACTS}: is of a run that is not in {ENDPOINT_NOTEBOOK}",
     ]
     notes = _notes(moved, copied.allowed)
     for one in expected:

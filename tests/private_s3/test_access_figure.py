@@ -9,6 +9,7 @@ from itertools import combinations
 
 import IPython.display
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from private_s3 import access_figure, figures
 from private_s3.access import COLUMNS, Cell, Row, State
+from private_s3.network import SUBNET_COLUMNS
 
 STATES: dict[str, State] = {"a": "allowed", "d": "denied", "?": "depends", "n": "no way"}
 ENDPOINT, OUTSIDE, SERVICE = "through the endpoint", "from outside", "AWS service"
@@ -288,3 +290,19 @@ def test_the_picture_is_the_same_byte_for_byte_when_drawn_again(rows: list[Row])
         access_figure.draw(rows).savefig(png, format="png")
         pictures.append(png.getvalue())
     assert pictures[0] == pictures[1]
+
+
+def test_it_looks_as_the_other_picture_does() -> None:
+    rows = pd.DataFrame(
+        [("a", "subnet-1", "t rtb-1", "explicit", "nowhere", "i")], columns=list(SUBNET_COLUMNS)
+    )
+    one, other = access_figure.draw([APP]), figures.reach(rows, rows)
+    titles = [figure.axes[0].texts[0] for figure in (one, other)]
+    looks = [
+        (text.get_fontsize(), text.get_weight(), text.get_color(), text.get_fontfamily())
+        for text in titles
+    ]
+    assert looks[0] == looks[1]
+    assert one.dpi == other.dpi
+    # Opaque, so that it reads on a dark page, too.
+    assert one.get_facecolor() == other.get_facecolor() == (1, 1, 1, 1)

@@ -111,6 +111,7 @@ def test_bucket_only_names_the_bucket_and_its_objects() -> None:
 def test_a_policy_file_is_read_and_a_missing_one_refused(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path)
     document = {"Version": "2012-10-17", "Statement": []}
     (tmp_path / "mine.json").write_text(json.dumps(document))

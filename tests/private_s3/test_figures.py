@@ -30,6 +30,9 @@ def frame(*rows: tuple[str, str, str, str]) -> pd.DataFrame:
     return pd.DataFrame(full, columns=list(SUBNET_COLUMNS))
 
 
+# The widest letters that a name of a bucket, and of an instance, can have.
+BUCKET, WIDE = "m" * 63, "W" * 40
+FIRST = "subnet-00000000000000000"
 BEFORE = frame(("app-a", "private-a", "nowhere", "app-1"), ("app-b", "main", "nowhere", ""))
 AFTER = frame(("app-a", "private-a", ENDPOINT, "app-1"), ("app-b", "main", "nowhere", ""))
 
@@ -56,6 +59,17 @@ CASES = {
     "fewer before": (AFTER.head(1), AFTER),
     "fewer after": (AFTER, AFTER.head(1)),
 }
+# Two subnets on the route table of the instance, and one that is not.
+SHARED = [("app-a", "private-a", "app-1"), ("app-c", "private-a", ""), ("app-b", "main", "")]
+SHARED_BEFORE = frame(*((name, table, "nowhere", inside) for name, table, inside in SHARED))
+SHARED_AFTER = frame(
+    *(
+        (name, table, ENDPOINT if table == "private-a" else "nowhere", inside)
+        for name, table, inside in SHARED
+    )
+)
+OTHERS = {FIRST: ["neighbour-1", "reporter-1"], f"subnet-{2:0>17}": ["sibling-1"]}
+CASES["a shared route table"] = SHARED_BEFORE, SHARED_AFTER
 every_case = pytest.mark.parametrize("before, after", CASES.values(), ids=CASES.keys())
 
 
@@ -79,12 +93,15 @@ def test_every_id_is_written_whole(before: pd.DataFrame, after: pd.DataFrame) ->
 
 @every_case
 def test_no_text_leaves_its_box_or_the_picture(before: pd.DataFrame, after: pd.DataFrame) -> None:
-    figure = figures.reach(before, after)
+    many = {FIRST: [WIDE, "i-2", "i-3", "i-4", "i-5", "i-6"]}
+    figure = figures.reach(before, after, bucket=BUCKET, others=many)
     renderer = FigureCanvasAgg(figure).get_renderer()
     for text in figure.axes[0].texts:
         extent = text.get_window_extent(renderer)
         assert text.get_fontsize() >= 8
         assert extent.x1 <= figure.bbox.x1 and extent.y0 >= 0 and extent.y1 <= figure.bbox.y1
+        if text.get_text() == "new":  # stands on the edge of its box
+            continue
         for box in boxes(figure):
             if box.contains(extent.x0, (extent.y0 + extent.y1) / 2):
                 assert extent.x1 < box.x1 and extent.y0 > box.y0 and extent.y1 < box.y1
@@ -92,9 +109,17 @@ def test_no_text_leaves_its_box_or_the_picture(before: pd.DataFrame, after: pd.D
 
 @every_case
 def test_boxes_do_not_touch(before: pd.DataFrame, after: pd.DataFrame) -> None:
-    assert not any(
-        one.overlaps(two) for one, two in combinations(boxes(figures.reach(before, after)), 2)
-    )
+    figure = figures.reach(before, after)
+    assert not any(one.overlaps(two) for one, two in combinations(boxes(figure), 2))
+
+
+@every_case
+def test_no_text_lies_on_another(before: pd.DataFrame, after: pd.DataFrame) -> None:
+    figure = figures.reach(before, after, bucket=BUCKET, others=OTHERS)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    written = [text for text in figure.axes[0].texts if text.get_text()]
+    extents = [text.get_window_extent(renderer) for text in written]
+    assert not any(one.overlaps(two) for one, two in combinations(extents, 2))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +134,12 @@ def test_boxes_do_not_touch(before: pd.DataFrame, after: pd.DataFrame) -> None:
             f"S3 traffic of private-a, private-b and private-c now goes through {ENDPOINT}; "
             "9 other subnets are unchanged",
         ),
+        (
+            SHARED_BEFORE,
+            SHARED_AFTER,
+            f"S3 traffic of app-a and app-c now goes through {ENDPOINT}; "
+            "app-c, not of the change, shares its route table; app-b is unchanged",
+        ),
     ],
 )
 def test_title_is_the_finding(before: pd.DataFrame, after: pd.DataFrame, sentence: str) -> None:
@@ -119,10 +150,84 @@ def test_title_is_the_finding(before: pd.DataFrame, after: pd.DataFrame, sentenc
 
 def test_what_is_new_says_so_in_words_and_weight() -> None:
     figure = figures.reach(BEFORE, AFTER)
-    assert texts(figure).count("new") == texts(figure).count("now") == 1
+    # The way to the endpoint, and from there to the bucket.
+    assert (texts(figure).count("new"), texts(figure).count("now")) == (1, 2)
     heavy = [patch for patch in figure.axes[0].patches if patch.get_linewidth() > 2]
-    assert {type(patch) for patch in heavy} == {FancyArrowPatch, FancyBboxPatch}
-    assert len(heavy) == 2
+    assert sorted(type(patch).__name__ for patch in heavy) == [
+        "FancyArrowPatch",
+        "FancyArrowPatch",
+        "FancyBboxPatch",
+    ]
+
+
+def arrows_into(figure: Figure, name: str) -> list[FancyArrowPatch]:
+    patches = figure.axes[0].patches
+    return [one for one in patches if isinstance(one, FancyArrowPatch) and one.get_gid() == name]
+
+
+def test_the_way_ends_at_the_bucket_and_none_leads_there_from_nowhere() -> None:
+    figure = figures.reach(BEFORE, AFTER, bucket="the-bucket")
+    written = texts(figure)
+    assert written.count("the-bucket") == written.count("S3 bucket") == 2
+    assert len(arrows_into(figure, "S3 bucket")) == 1
+    blocked = figures.reach(BEFORE, BEFORE, bucket="the-bucket")
+    assert texts(blocked).count("the-bucket") == 1
+    assert not arrows_into(blocked, "S3 bucket")
+    assert "S3" in texts(figures.reach(BEFORE, BEFORE))
+
+
+@pytest.mark.parametrize(
+    "target, style, words",
+    [
+        (ENDPOINT, "-", "then privately"),
+        (NAT, "-", "then over the internet"),
+        (GATEWAY, "-", "then over the internet"),
+        (f"tgw-{'0' * 17}", ":", "beyond it: not known"),
+        (f"pcx-{'0' * 17}", ":", "beyond it: not known"),
+    ],
+)
+def test_how_traffic_goes_on_to_the_bucket_is_said(target: str, style: str, words: str) -> None:
+    way = frame(("app-a", "private-a", target, "app-1"))
+    figure = figures.reach(way, way, bucket="the-bucket")
+    assert words in texts(figure)
+    assert [arrow.get_linestyle() for arrow in arrows_into(figure, "S3 bucket")] == [style]
+
+
+def test_what_shares_the_way_without_being_of_the_change_is_marked_in_words() -> None:
+    figure = figures.reach(SHARED_BEFORE, SHARED_AFTER, others=OTHERS)
+    written = " ".join(texts(figure))
+    assert written.count("shared with neighbour-1 and reporter-1") == 2
+    assert written.count("shares the route table") == 2
+    assert "sibling-1" not in written
+    marked = [one for one in figure.axes[0].patches if one.get_linewidth() == 1.6]
+    assert len(marked) == 2  # the subnet app-c in both panels, and not app-a
+    title = figures.finding(SHARED_BEFORE, SHARED_AFTER, others=OTHERS)
+    assert "app-c, neighbour-1 and reporter-1, not of the change, share its route table" in title
+    alt = figures.alt_text(SHARED_BEFORE, SHARED_AFTER, others=OTHERS)
+    assert "(with app-1; shared with neighbour-1 and reporter-1)" in alt
+    assert "app-c subnet-00000000000000001 (not of the change)" in alt
+
+
+def test_instances_beside_those_of_a_shared_subnet_are_named_there() -> None:
+    others = {f"subnet-{1:0>17}": ["reporter-1"]}
+    written = " ".join(texts(figures.reach(SHARED_BEFORE, SHARED_AFTER, others=others)))
+    assert "shares the route table: reporter-1" in written
+    alt = figures.alt_text(SHARED_BEFORE, SHARED_AFTER, others=others)
+    assert "app-c subnet-00000000000000001 (not of the change, with reporter-1)" in alt
+
+
+def test_of_many_other_instances_a_box_names_some_and_counts_the_rest() -> None:
+    others = {FIRST: [f"worker-{number}" for number in range(1, 31)]}
+    written = " ".join(texts(figures.reach(BEFORE, AFTER, others=others)))
+    assert "worker-4 and 26 more" in written
+    assert "30 others, not of the change" in figures.finding(BEFORE, AFTER, others=others)
+    assert "worker-30" in figures.alt_text(BEFORE, AFTER, others=others)
+
+
+def test_a_name_with_dollars_is_no_formula() -> None:
+    rows = frame(("$a$", "$b$", "nowhere", "$c$"))
+    written = figures.reach(rows, rows, bucket="the-bucket").axes[0].texts
+    assert not any(text.get_parse_math() for text in written if "$" in text.get_text())
 
 
 def test_a_table_added_to_a_present_endpoint_is_a_new_way_and_no_new_endpoint() -> None:
@@ -136,6 +241,7 @@ def test_a_table_added_to_a_present_endpoint_is_a_new_way_and_no_new_endpoint() 
 def test_what_did_not_change_is_one_panel_without_emphasis() -> None:
     written = texts(figures.reach(AFTER, AFTER))
     assert not {"before", "after", "new", "now"} & set(written)
+    assert written.count("app-a") == 1
     assert {"before", "after"} <= set(texts(figures.reach(BEFORE, AFTER)))
 
 
@@ -150,6 +256,9 @@ def test_alternative_text_says_all_that_the_picture_says() -> None:
     assert "app-a subnet-00000000000000000 (with app-1): S3 nowhere" in before
     assert f"app-a subnet-00000000000000000 (with app-1): S3 through {ENDPOINT}" in after
     assert "app-b subnet-00000000000000001: S3 nowhere" in after
+    assert figures.alt_text(BEFORE, AFTER, bucket="the-bucket").endswith(
+        "The bucket is the-bucket."
+    )
 
 
 def test_show_gives_the_alternative_text_and_a_fixed_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +267,8 @@ def test_show_gives_the_alternative_text_and_a_fixed_size(monkeypatch: pytest.Mo
     figures.show(BEFORE, AFTER)
     _, metadata = shown[0]._repr_mimebundle_()
     assert metadata["image/png"]["alt"] == figures.alt_text(BEFORE, AFTER)
-    assert metadata["image/png"]["width"] == round(13.2 * 96)
+    # As wide as a page: it is not made smaller, neither in a narrow window nor on paper.
+    assert metadata["image/png"]["width"] == round(figures.WIDTH * 96) < 840
     assert figures.reach(BEFORE, AFTER).get_facecolor() == (1, 1, 1, 1)
 
 

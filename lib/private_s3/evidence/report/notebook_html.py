@@ -22,7 +22,10 @@ from private_s3.evidence.report.page import flowing, picture, render, text_of
 TEMPLATE = "notebook.html.j2"
 # Also as clean() has made it visible.
 _COLOURS = re.compile(r"(?:\x1b|\\x1b)\[[0-9;]*[A-Za-z]")
-_TABLE_TAGS = frozenset({"table", "thead", "tbody", "tr", "th", "td"})
+# What our tables emphasize, and its colour here.
+_TONES = {"PASS": "good", "FAIL": "bad", "UNCERTAIN": "doubt", "SKIPPED": "quiet"}
+_TONES |= {"+": "good", "-": "bad"}
+_TABLE_TAGS = frozenset({"table", "thead", "tbody", "tr", "th", "td", "span"})
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,8 @@ class _Tables(HTMLParser):
         self.parts.append(f"</{tag}>")
 
     def handle_data(self, data: str) -> None:
+        if self.parts[-1:] == ["<span>"] and data in _TONES:
+            self.parts[-1] = f'<span class="mark {_TONES[data]}">'
         self.parts.append(str(flowing(data)))
 
     def handle_comment(self, data: str) -> None:
