@@ -1,8 +1,12 @@
-"""Runs the committed notebooks, as they are, in an emulated account, and writes their outputs."""
+"""Runs the committed notebooks, as they are, in an emulated account, and writes their outputs.
+
+Also the example of a whole change, if a run of it tells something else than the one that is there.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -12,7 +16,10 @@ from nbformat import NotebookNode
 
 import rehearsal
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+from . import example
+
+PROJECT = Path(__file__).parent.parent
+NOTEBOOKS = PROJECT / "notebooks"
 
 
 def execute(path: Path, folder: Path) -> NotebookNode:
@@ -29,11 +36,24 @@ def execute(path: Path, folder: Path) -> NotebookNode:
 
 
 def main() -> None:
+    os.chdir(PROJECT)
+    os.environ.pop("AWS_PROFILE", None)
+    write_outputs()
+    with rehearsal.start() as account:
+        os.environ.update(account.environment())
+        print(
+            example.EXAMPLE.parent.relative_to(PROJECT), "written" if example.refresh() else "stays"
+        )
+
+
+def write_outputs() -> None:
+    """Puts the outputs of a new account into the committed notebooks."""
     with tempfile.TemporaryDirectory() as project, rehearsal.start() as account:
-        os.environ.pop("AWS_PROFILE", None)
         os.environ.update(account.environment())
         folder = Path(project) / "notebooks"
         folder.mkdir()
+        # Each notebook says which step of which runbook it is.
+        shutil.copytree(PROJECT / "runbooks", Path(project) / "runbooks")
         for path in sorted(NOTEBOOKS.glob("*.ipynb")):
             print(path.name)
             nbformat.write(execute(path, folder), path)

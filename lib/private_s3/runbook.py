@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -96,16 +97,18 @@ def _execute(notebook: Path, parameters: Parameters) -> Step:
     make_folder(output.parent)
     began, started, error = now(), time.monotonic(), None
     try:
-        papermill.execute_notebook(
-            notebook,
-            output,
-            parameters.model_dump(),
-            kernel_name="python3",
-            progress_bar=False,
-            autosave_cell_every=5,
-            # No other user of this machine can read or drive the kernel.
-            config=Config({"KernelManager": {"transport": "ipc"}}),
-        )
+        with TemporaryDirectory(prefix="private-s3-") as own:
+            # No other user of this machine can read or drive the kernel, and no other run meets it.
+            kernel = {"transport": "ipc", "connection_file": f"{own}/kernel.json"}
+            papermill.execute_notebook(
+                notebook,
+                output,
+                parameters.model_dump(),
+                kernel_name="python3",
+                progress_bar=False,
+                autosave_cell_every=5,
+                config=Config({"KernelManager": kernel}),
+            )
     except papermill.PapermillExecutionError as raised:
         error = _runbook_error(raised.ename, raised.evalue, output)
     except (DeadKernelError, CellTimeoutError) as raised:
