@@ -59,8 +59,8 @@ def require_place(parameters: Parameters, step: str) -> None:
         raise PlanChanged(
             attempted,
             "This is the apply pass, and `approved_plan` in the parameters cell is empty.",
-            "type there the digest of the approved plan, which the plan pass has shown, and run "
-            "all cells again",
+            f"type there the digest of the approved plan, which plan/{order(step)[-1]}.ipynb shows "
+            "at its end, and run all cells again",
         )
     if copy.parent.name == "plan" and parameters.applying:
         raise PlanChanged(
@@ -94,7 +94,9 @@ def onward(parameters: Parameters, step: str, digest: str) -> Text:
     if rest:
         return Text(f"Next: {_link(parameters, rest[0])}")
     if parameters.applying:
-        return Text("This was the last step; the change folder holds its evidence.")
+        end = "This was the last step; the change folder holds its evidence."
+        back = _undone_by(step) if copy_of(parameters) else ""
+        return Text(f"{end} To take it back: {_link(parameters, back, 'plan')}" if back else end)
     if not digest:
         return Text("Nothing follows.")
     plan, _ = approval.kept(change_folder(parameters), digest)
@@ -114,16 +116,26 @@ def onward(parameters: Parameters, step: str, digest: str) -> Text:
 
 def order(step: str) -> list[str]:
     """The steps of the runbook that a step belongs to, in their order."""
-    for names in _runbooks(project_directory() / "runbooks"):
-        if step in names:
-            return names
-    return [step]
+    names: list[str] = _runbook(step)["notebooks"]
+    return names
+
+
+def _undone_by(step: str) -> str:
+    """The first step of what takes back what a step belongs to; empty if nothing does."""
+    undo = _runbooks(project_directory() / "runbooks").get(_runbook(step).get("undo", ""), {})
+    return str(undo["notebooks"][0]) if undo else ""
+
+
+def _runbook(step: str) -> dict[str, Any]:
+    found = _runbooks(project_directory() / "runbooks").values()
+    return next((one for one in found if step in one["notebooks"]), {"notebooks": [step]})
 
 
 @cache
-def _runbooks(folder: Path) -> list[list[str]]:
+def _runbooks(folder: Path) -> dict[str, dict[str, Any]]:
+    """The content of each runbook by the name of its file."""
     paths = sorted(folder.glob("*.yaml"))
-    return [yaml.safe_load(path.read_text(encoding="utf-8"))["notebooks"] for path in paths]
+    return {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def done(parameters: Parameters, step: str, since: str = "") -> str:

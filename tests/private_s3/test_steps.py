@@ -138,7 +138,8 @@ def test_the_plan_of_an_undo_leads_to_the_undo(parameters: Parameters) -> None:
 def test_nothing_follows_an_empty_plan_or_the_last_step_of_all(parameters: Parameters) -> None:
     approved(parameters, EMPTY)
     assert "is empty" in steps.onward(parameters, CHECK, EMPTY.digest).markdown
-    assert "last step" in steps.onward(approved(parameters), CHECK, PLAN.digest).markdown
+    last = "This was the last step; the change folder holds its evidence."
+    assert steps.onward(approved(parameters), CHECK, PLAN.digest).markdown == last
     assert steps.onward(parameters, "80_audit_drift", "").markdown == "Nothing follows."
 
 
@@ -150,6 +151,17 @@ def test_in_jupyterlab_the_plan_pass_leads_to_the_copies_of_the_apply_pass(
     text = steps.onward(parameters, CHECK, PLAN.digest).markdown
     assert f"[{FIND}](../apply/{FIND}.ipynb)" in text
     assert PLAN.digest in text
+
+
+def test_in_jupyterlab_the_end_leads_to_what_takes_the_change_back(
+    parameters: Parameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_jupyterlab(monkeypatch, parameters, f"apply/{CHECK}.ipynb")
+    text = steps.onward(approved(parameters), CHECK, PLAN.digest).markdown
+    assert text.endswith(f"To take it back: [{BACK}](../plan/{BACK}.ipynb)")
+    in_jupyterlab(monkeypatch, parameters, f"apply/{BACK}.ipynb")
+    undone = steps.onward(approved(parameters, UNDO), BACK, UNDO.digest).markdown
+    assert "take it back" not in undone
 
 
 def test_a_copy_leads_to_one_that_is_not_sealed(
@@ -174,7 +186,9 @@ def test_a_copy_of_the_apply_pass_needs_a_digest(
     parameters: Parameters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_jupyterlab(monkeypatch, parameters, f"apply/{FIND}.ipynb")
-    with pytest.raises(PlanChanged, match=r"(?s)`approved_plan`.*is empty.*type there"):
+    with pytest.raises(
+        PlanChanged, match=r"(?s)`approved_plan`.*is empty.*type there.*plan/50_check"
+    ):
         Record(parameters, FIND)
     Record(approved(parameters), FIND)
 
