@@ -25,8 +25,8 @@ PINNED = [
     for match in re.finditer(r"^[\w.-]+==.*", LOCK, re.M)
 ]
 
-# Where conda's name differs: its `matplotlib` adds a windowing toolkit to `matplotlib-base`.
-CONDA_NAMES = {"matplotlib": "matplotlib-base"}
+# Where conda's name differs; its `matplotlib` adds a windowing toolkit to `matplotlib-base`.
+CONDA_NAMES = {"jupyter-server": "jupyter_server", "matplotlib": "matplotlib-base"}
 # What pip adds to the conda environment, and why.
 WITH_PIP = {
     "boto3-stubs": "conda has no extras, and not all of these stubs",
