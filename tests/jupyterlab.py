@@ -29,6 +29,7 @@ from playwright.sync_api import (
     ViewportSize,
     sync_playwright,
 )
+from playwright.sync_api import Error as PlaywrightError
 
 import rehearsal
 from private_s3.evidence.report import browser

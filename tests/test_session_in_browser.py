@@ -138,7 +138,7 @@ class Person:
         """Kills the kernel between the write and the reading that is to follow."""
         kernel = self.lab.at(APPLY[POLICY]).kernel_id
         self.lab.click(self.lab.cell("after").locator(".jp-InputPrompt"))
-        notebook = self.lab.run("Run All Above Selected Cell")
+        notebook = self.lab.begin("Run All Above Selected Cell")()
         assert "after" in notebook.not_run and "applied" not in notebook.not_run
         assert writes(self.account) == ["CreateVpcEndpoint", "PutBucketPolicy"]
         self.session.kernel(kernel).kill()
@@ -239,24 +239,22 @@ def test_a_copy_without_the_digest_that_it_needs_does_nothing(
     asked = len(shared.calls())
     lab.open(path)
     lab.type_parameter("approved_plan", digest)
-    notebook = lab.run()
+    notebook = lab.begin()()
     lines = failure(notebook)
     assert lines[0] == f"Could not run {path}; AWS was not asked for anything."
     assert lines[1] == answer
     assert lines[2].startswith(f"Next: {remedy}")
     assert notebook.not_run == [cell["id"] for cell in notebook.code[2:]]
     assert len(shared.calls()) == asked
-    lab.close(path)
 
 
 def test_a_step_out_of_turn_names_the_steps_that_are_missing_and_leads_to_them(lab: Lab) -> None:
     lab.open(PLAN[POLICY])
-    said = lab.run().text("begin")
+    said = lab.begin()().text("begin")
     links = ", ".join(f"[{step}]({step}.ipynb)" for step in (FIND, ENDPOINT, ROUTES))
     assert f"**Not done yet in this pass: {links}.** Run that first." in said
     lab.follow("begin")
     lab.at(PLAN[FIND])
-    lab.close(PLAN[POLICY])
 
 
 # -- to go on -------------------------------------------------------------------------------------
