@@ -91,5 +91,7 @@ def _results(outputs: list[tuple[str, list[str]]]) -> list[tuple[str, list[str]]
 def test_a_difference_would_be_seen(tmp_path: Path) -> None:
     copy = shutil.copytree(example.EXAMPLE, tmp_path / "rehearsal")
     path = copy / "facts/apply/50_check_from_instance.json"
-    path.write_text(path.read_text().replace('"ok"', '"timeout"', 1))
+    text = path.read_text()
+    assert '"outcome": "succeeded"' in text
+    path.write_text(text.replace('"outcome": "succeeded"', '"outcome": "timeout"', 1))
     assert example.told(copy) != example.told(example.EXAMPLE)
