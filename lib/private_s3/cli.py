@@ -281,7 +281,7 @@ def lab(
 def _session(
     parameters: Parameters, runbook: Path, options: Sequence[str], key: Path | None
 ) -> None:
-    from private_s3.session import jupyterlab
+    from private_s3.session import copies, jupyterlab
 
     names = [path.stem for path in Runbook.load(project_directory() / runbook).notebooks]
     folder = change_folder(parameters)
@@ -292,8 +292,13 @@ def _session(
             click.echo(f"All of it is done, sealed and read-only: {where}")
         else:
             click.echo(f"Opens {where} in JupyterLab.")
-        click.echo("To end it: File > Shut Down, or Ctrl-C here; what was run is sealed then.")
+        click.echo(
+            "To end it: save (Ctrl+S), then File > Shut Down, or Ctrl-C here. It is sealed then."
+        )
         code = jupyterlab.run(parameters, first, options)
+        for copy in copies.unfinished(folder):
+            told = f"{copy.parent.name}/{copy.name} was not run, or not saved, to its end"
+            click.echo(f"  Noticed: {told}; the same command again goes on with it.")
     if code:
         sys.exit(code)
 

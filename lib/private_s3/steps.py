@@ -150,12 +150,17 @@ def done(parameters: Parameters, step: str, since: str = "") -> str:
 
 
 def to_do(parameters: Parameters, steps: Sequence[str]) -> tuple[str, str] | None:
-    """The pass and the step with which to go on; None if both passes are done."""
+    """The pass and the step with which to go on; None if both passes are done.
+
+    A step counts only if its copy shows it whole, since the copy is the evidence.
+    """
+    from private_s3.session.copies import is_whole
+
     folder = change_folder(parameters)
     since = _turned(folder, steps)
     plan_pass = parameters.model_copy(update={"approved_plan": ""})
     for step in steps:
-        if not done(plan_pass, step, since):
+        if not (done(plan_pass, step, since) and is_whole(folder, "plan", step)):
             return "plan", step
     path = folder / "facts" / "plan" / f"{steps[-1]}.json"
     digest = json.loads(path.read_text(encoding="utf-8")).get("plan", "")
@@ -163,7 +168,7 @@ def to_do(parameters: Parameters, steps: Sequence[str]) -> tuple[str, str] | Non
         return None
     apply_pass = parameters.model_copy(update={"approved_plan": digest})
     for step in steps:
-        if not done(apply_pass, step, since):
+        if not (done(apply_pass, step, since) and is_whole(folder, "apply", step)):
             return "apply", step
     return None
 

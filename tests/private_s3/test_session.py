@@ -137,6 +137,47 @@ def test_a_session_lays_out_what_is_not_done(folder: Path, parameters: Parameter
     assert sorted(path.stem for path in folder.rglob("*.ipynb")) == ALL[1:]
 
 
+def finish(path: Path) -> None:
+    """Makes a copy one that was run to its end."""
+    notebook = json.loads(path.read_text())
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(code, 1):
+        cell["execution_count"] = number
+    path.write_text(json.dumps(notebook))
+
+
+def test_a_step_whose_copy_does_not_show_all_of_it_is_to_be_run_again(
+    folder: Path, parameters: Parameters
+) -> None:
+    ran(parameters, FIND)
+    copy = folder / "plan" / f"{FIND}.ipynb"
+    copies.make(copy, parameters.model_dump())
+    run(copy)
+    assert copies.unfinished(folder) == [copy]
+    assert jupyterlab.lay_out(parameters, ALL) == (copy, False)
+    finish(copy)
+    assert copy not in copies.unfinished(folder)
+    assert jupyterlab.lay_out(parameters, ALL)[0].stem == ENDPOINT
+    copy.write_text(copy.read_text()[:100])
+    assert copy in copies.unfinished(folder)
+    manifest.seal(folder)
+    assert copies.unfinished(folder) == []
+    assert jupyterlab.lay_out(parameters, ALL)[0].stem == f"{FIND}-2"
+
+
+def test_jupyterlab_does_not_take_its_own_saving_for_that_of_somebody_else(
+    contents: Contents, folder: Path, parameters: Parameters
+) -> None:
+    def hash_of(path: str) -> Any:
+        return asyncio.run(contents.get(path, content=False, require_hash=True))["hash"]
+
+    path = f"plan/{FIND}.ipynb"
+    copies.make(folder / path, parameters.model_dump())
+    before = hash_of(path)
+    finish(folder / path)
+    assert before and hash_of(path) == before
+
+
 def test_a_copy_comes_when_a_link_asks_for_it(
     contents: Contents, folder: Path, parameters: Parameters
 ) -> None:

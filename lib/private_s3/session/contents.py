@@ -46,6 +46,10 @@ class Contents(AsyncLargeFileManager):
         path = path.strip("/")
         self._make(Path(path))
         model = await super().get(path, *args, **rest)  # type: ignore[no-untyped-call]
+        if model.get("hash"):
+            # Nobody else writes here while the session holds the lock. By its hash JupyterLab would
+            # take its own autosave for somebody else's, and offer to throw away what it shows.
+            model["hash"] = "of this session"
         if path in self._sealed and model["type"] == "notebook" and model["content"]:
             model["content"].cells.insert(0, self._banner(Path(path)))
         return model

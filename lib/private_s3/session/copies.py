@@ -11,7 +11,7 @@ from typing import Any
 
 import nbformat
 
-from private_s3.evidence import manifest
+from private_s3.evidence import executed, manifest
 from private_s3.evidence.story import PASSES
 from private_s3.folder import make_folder, project_directory, write_text
 
@@ -86,6 +86,30 @@ def _literal(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_literal, value))}]"
     return repr(value)
+
+
+def is_whole(folder: Path, pass_name: str, step: str) -> bool:
+    """Whether the last copy of a step shows all of its run; also if there is no copy.
+
+    JupyterLab may not have saved what came last: also not what comes while it saves by itself.
+    """
+    found = there(folder, pass_name, step)
+    return not found or _is_whole(found[-1])
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        return executed.read(path).whole
+    except (AttributeError, LookupError, OSError, TypeError, ValueError):  # cut short by a kill
+        return False
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """The copies that are not sealed and do not show all of a run."""
+    listed = sealed(folder)
+    paths = [path for name in PASSES for path in sorted((folder / name).glob("*.ipynb"))]
+    found = [path for path in paths if path.relative_to(folder).as_posix() not in listed]
+    return [path for path in found if not _is_whole(path)]
 
 
 def remove_unused(folder: Path) -> None:
