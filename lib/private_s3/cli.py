@@ -289,17 +289,15 @@ def _session(
         first, complete = jupyterlab.lay_out(parameters, names)
         where = os.path.relpath(first)
         if complete:
-            click.echo(f"All of it is done, sealed and read-only: {where}")
+            click.echo(f"All of it is done. Opens {where}, which is sealed and read-only.")
         else:
-            click.echo(f"Opens {where} in JupyterLab.")
-        click.echo(
-            "To end it: save (Ctrl+S), then File > Shut Down, or Ctrl-C here. It is sealed then."
-        )
+            click.echo(f"Opens {where}. What is run there is sealed at the end of the session.")
+        click.echo("To end it: save (Ctrl+S), then File > Shut Down, or Ctrl-C here.")
         code = jupyterlab.run(parameters, first, options)
         for copy in copies.unfinished(folder):
             told = f"{copy.parent.name}/{copy.name} was not run, or not saved, to its end"
             click.echo(f"  Noticed: {told}; the same command again goes on with it.")
-    if code:
+    if code > 0:  # below it, a signal has ended it
         sys.exit(code)
 
 
