@@ -18,7 +18,8 @@ from private_s3.tables import table
 if TYPE_CHECKING:
     import pandas as pd
 
-STATEMENT_COLUMNS = ("sid", "effect", "principal", "action", "condition")
+# Long lists of actions stand last: what is hidden in a narrow window is least looked for there.
+STATEMENT_COLUMNS = ("sid", "effect", "principal", "condition", "action")
 # The resources of a plan that are made here.
 PARTS: tuple[str, ...] = ("bucket/",)
 TIME_LIMIT = 120  # seconds; S3 shows a new policy within some, and promises nothing
@@ -227,8 +228,8 @@ def _row(statement: statements.Statement) -> tuple[str, ...]:
         statement.get("Sid", "-"),
         statement["Effect"],
         ("not " if "NotPrincipal" in statement else "") + who,
-        ("not " if "NotAction" in statement else "") + _words(actions),
         condition or "-",
+        ("not " if "NotAction" in statement else "") + _words(actions),
     )
 
 
