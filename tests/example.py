@@ -44,8 +44,9 @@ def _run(*arguments: str) -> None:
 def told(folder: Path) -> dict[str, Any]:
     """What a change folder tells that is the same in each run.
 
-    That is all but times, how long something took, how often it was asked meanwhile, what AWS
-    and the runbook draw at random (ids of requests and tokens), and the versions of packages.
+    That is all but times, how long something took, how often it was asked meanwhile, with which
+    words a program gave up waiting, what AWS and the runbook draw at random (ids of requests and
+    tokens), and the versions of packages.
     """
     found: dict[str, Any] = {}
     for pass_name in PASSES:
@@ -63,7 +64,10 @@ def _facts(facts: dict[str, Any]) -> Any:
     run = {name: facts["run"][name] for name in ("account", "caller", "region", "parameters")}
     for observation in facts.get("observations", ()):
         del observation["seconds"]
-    facts["aws_calls"].pop("GetCommandInvocation", None)
+        if observation["outcome"] == "timeout":
+            del observation["text"]  # curl has several sentences for it
+    facts["aws_calls"] = [*facts["aws_calls"]]
+    facts.pop("asked", None)
     return _timeless({**facts, "run": {**run, "parameters": _same(run["parameters"])}})
 
 
