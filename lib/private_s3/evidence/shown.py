@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 from private_s3.clean import cleaned
 from private_s3.evidence import executed
 from private_s3.evidence.executed import Executed
 from private_s3.evidence.finding import Finding, fail, note
-from private_s3.evidence.story import PASSES, Run, Story
+from private_s3.evidence.story import PASSES, Run, Story, named
 
 CHECKS = ["check", "state", "detail"]  # the header of a table of checks
 Row = tuple[str, ...]
@@ -56,9 +55,7 @@ def contradictions(story: Story) -> Iterator[Finding]:
             yield from _of_run(run, run.notebook.relative_to(story.folder).as_posix())
     kept = {(run.pass_name, run.notebook) for run in story.runs}
     for pass_name in PASSES:
-        last = {}
-        for path in story.notebooks(pass_name):
-            last[_step(path)] = path
+        last = {named(path)[0]: path for path in story.notebooks(pass_name)}
         for path in last.values():
             if (pass_name, path) not in kept:
                 yield note(path.relative_to(story.folder).as_posix(), "no facts are kept of it")
@@ -157,11 +154,6 @@ def _first(seen: list[Row], kept: list[Row]) -> str:
         return f": {len(seen)} instead of {len(kept)}"
     pairs = zip(seen, kept, strict=True)
     return next((f": {one[0]!r} is {one[1]}" for one, other in pairs if one != other), "")
-
-
-def _step(path: Path) -> str:
-    stem, _, number = path.stem.rpartition("-")
-    return stem if stem and number.isdigit() else path.stem
 
 
 def _facts(run: Run) -> str:

@@ -50,6 +50,19 @@ class Run:
         return "error" in self.facts or "FAIL" in states
 
 
+def notebooks(folder: Path, pass_name: str, step: str = "") -> list[Path]:
+    """The notebooks of a pass in a change folder, or of one step, the oldest of each first."""
+    paths = (folder / pass_name).glob("*.ipynb")
+    return sorted((path for path in paths if step in ("", named(path)[0])), key=named)
+
+
+def named(notebook: Path) -> tuple[str, int]:
+    """Which step a notebook is of, and which of its copies it is."""
+    found = re.fullmatch(r"(.+?)(?:-(\d+))?", notebook.stem)
+    assert found
+    return found[1], int(found[2] or 1)
+
+
 class Story:
     """A change folder, read but not trusted; what cannot be read of it is left out."""
 
@@ -92,14 +105,7 @@ class Story:
 
     def notebooks(self, pass_name: str, step: str = "") -> list[Path]:
         """The executed notebooks of a pass, or of one step in it, the oldest of each first."""
-
-        def number(path: Path) -> tuple[str, int]:
-            found = re.fullmatch(r"(.+?)(?:-(\d+))?", path.stem)
-            assert found
-            return found[1], int(found[2] or 1)
-
-        paths = (self.folder / pass_name).glob("*.ipynb")
-        return sorted((p for p in paths if step in ("", number(p)[0])), key=number)
+        return notebooks(self.folder, pass_name, step)
 
     @cached_property
     def plans(self) -> dict[str, tuple[Plan, dict[str, Any]]]:

@@ -13,7 +13,7 @@ from jupyter_server.services.contents.largefilemanager import AsyncLargeFileMana
 from tornado.web import HTTPError
 
 from private_s3 import steps
-from private_s3.evidence.story import PASSES
+from private_s3.evidence.story import PASSES, named
 from private_s3.parameters import Parameters
 from private_s3.session import copies
 
@@ -74,7 +74,7 @@ class Contents(AsyncLargeFileManager):
     def _make(self, path: Path) -> None:
         if path.suffix != ".ipynb" or path.parent.name not in PASSES or len(path.parts) != 2:
             return
-        step, _ = copies.named(path)
+        step, _ = named(path)
         if not (self._folder / path).exists() and copies.template(step).is_file():
             copies.make(self._folder / path, self._values(path.parts[0], step))
 
@@ -84,7 +84,7 @@ class Contents(AsyncLargeFileManager):
 
     def _banner(self, path: Path) -> Any:
         """A cell that says so; it is shown, and is in no file."""
-        step, _ = copies.named(path)
+        step, _ = named(path)
         fresh = copies.to_run(self._folder, path.parts[0], step).name
         again = (
             f" To run the step again, open [{fresh}]({fresh})." if path.parts[0] in PASSES else ""

@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 
 from private_s3.evidence import executed, manifest
-from private_s3.evidence.story import PASSES
+from private_s3.evidence.story import PASSES, named, notebooks
 from private_s3.folder import make_folder, project_directory, write_text
 
 form: Any = nbformat  # which says nothing of its types
@@ -31,26 +31,13 @@ def sealed(folder: Path) -> frozenset[str]:
 
 def to_run(folder: Path, pass_name: str, step: str) -> Path:
     """The copy in which a step is run next: the last one, or one more once that is sealed."""
-    found = there(folder, pass_name, step)
+    found = notebooks(folder, pass_name, step)
     if not found:
         return folder / pass_name / f"{step}.ipynb"
     if found[-1].relative_to(folder).as_posix() not in sealed(folder):
         return found[-1]
     _, number = named(found[-1])
     return found[-1].with_name(f"{step}-{number + 1}.ipynb")
-
-
-def there(folder: Path, pass_name: str, step: str) -> list[Path]:
-    """The copies of a step that there are, the last one last."""
-    paths = (folder / pass_name).glob("*.ipynb")
-    return sorted((path for path in paths if named(path)[0] == step), key=named)
-
-
-def named(path: Path) -> tuple[str, int]:
-    """Which step a copy is of, and which of its copies it is."""
-    found = re.fullmatch(r"(.+?)(?:-(\d+))?", path.stem)
-    assert found
-    return found[1], int(found[2] or 1)
 
 
 def make(path: Path, values: Mapping[str, Any]) -> None:
@@ -93,7 +80,7 @@ def is_whole(folder: Path, pass_name: str, step: str) -> bool:
 
     JupyterLab may not have saved what came last: also not what comes while it saves by itself.
     """
-    found = there(folder, pass_name, step)
+    found = notebooks(folder, pass_name, step)
     return not found or _is_whole(found[-1])
 
 
@@ -107,7 +94,7 @@ def _is_whole(path: Path) -> bool:
 def unfinished(folder: Path) -> list[Path]:
     """The copies that are not sealed and do not show all of a run."""
     listed = sealed(folder)
-    paths = [path for name in PASSES for path in sorted((folder / name).glob("*.ipynb"))]
+    paths = [path for name in PASSES for path in notebooks(folder, name)]
     found = [path for path in paths if path.relative_to(folder).as_posix() not in listed]
     return [path for path in found if not _is_whole(path)]
 
@@ -116,7 +103,7 @@ def remove_unused(folder: Path) -> None:
     """Takes away the copies in which nothing was run or written: they tell nothing."""
     listed = sealed(folder)
     for pass_name in PASSES:
-        for path in sorted((folder / pass_name).glob("*.ipynb")):
+        for path in notebooks(folder, pass_name):
             if path.relative_to(folder).as_posix() not in listed and _is_unused(path):
                 path.unlink()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from private_s3 import steps
-from private_s3.evidence.story import PASSES
+from private_s3.evidence.story import PASSES, notebooks
 from private_s3.folder import change_folder
 from private_s3.journal import lock
 from private_s3.parameters import Parameters
@@ -50,7 +50,7 @@ def lay_out(parameters: Parameters, names: Sequence[str]) -> tuple[Path, bool]:
         copies.make(copies.to_run(folder, pass_name, step), values)
     if next_step:
         return copies.to_run(folder, pass_name, first), False
-    done = [path for name in PASSES for path in copies.there(folder, name, first)]
+    done = [path for name in PASSES for path in notebooks(folder, name, first)]
     return done[-1], True
 
 

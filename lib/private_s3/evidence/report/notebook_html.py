@@ -16,6 +16,7 @@ from pygments import highlight  # type: ignore[import-untyped]
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 from pygments.lexers import PythonLexer  # type: ignore[import-untyped]
 
+from private_s3.evidence import executed
 from private_s3.evidence.report.blocks import Picture
 from private_s3.evidence.report.page import flowing, picture, render, text_of
 
@@ -43,8 +44,7 @@ def page(path: Path) -> str | None:
     try:
         notebook = json.loads(path.read_bytes())
         cells = [_cell(cell, path) for cell in notebook["cells"]]
-        about = notebook["metadata"].get("papermill") or {}
-        times = [str(about.get(name) or "") for name in ("start_time", "end_time")]
+        run = executed.read(path)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
     headings = (re.match(r"# +(.+)", c.content[0]) for c in cells if c.kind == "prose")
@@ -56,7 +56,7 @@ def page(path: Path) -> str | None:
         change=change,
         pass_name=pass_name,
         name=path.name,
-        times=[time[:19].replace("T", " ") for time in times],
+        times=[time[:19].replace("T", " ") for time in (run.started, run.ended)],
         cells=cells,
     )
 

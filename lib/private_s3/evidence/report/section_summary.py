@@ -10,7 +10,7 @@ from typing import get_args
 from private_s3.evidence.report.blocks import Box, Cell, Failure, Link, Mark
 from private_s3.evidence.report.notebook_html import errors
 from private_s3.evidence.report.section_plan import shown
-from private_s3.evidence.story import PASSES, Run, Story
+from private_s3.evidence.story import PASSES, Run, Story, named
 from private_s3.record import State
 
 _SENTENCES = {
@@ -108,13 +108,7 @@ def _failure(story: Story, run: Run) -> Failure:
 
 
 def _last_notebooks(story: Story, pass_name: str) -> dict[str, Path]:
-    paths = story.notebooks(pass_name)
-    return {_step(path): path for path in paths}
-
-
-def _step(path: Path) -> str:
-    name, _, number = path.stem.rpartition("-")
-    return name if number.isdecimal() and name else path.stem
+    return {named(path)[0]: path for path in story.notebooks(pass_name)}
 
 
 def link(story: Story, path: Path | None) -> Link | None:
