@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from private_s3.errors import BadInput, PlanChanged
 from private_s3.folder import change_folder, pass_name, project_directory
 from private_s3.journal import Journal
 from private_s3.parameters import Parameters
+from private_s3.runbook import facts
 
 # What may differ between two runs of a step that do the same.
 REMARKS = frozenset({"note", "ticket", "changes_dir"})
@@ -140,12 +140,11 @@ def _runbooks(folder: Path) -> dict[str, dict[str, Any]]:
 
 def done(parameters: Parameters, step: str, since: str = "") -> str:
     """When a step was done in this pass with these parameters, and after `since`; else empty."""
-    path = change_folder(parameters) / "facts" / pass_name(parameters) / f"{step}.json"
-    facts = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    run, checks = facts.get("run", {}), facts.get("checks", [])
-    failed = "error" in facts or any(check["state"] == "FAIL" for check in checks)
+    found = facts(parameters, step)
+    run, checks = found.get("run", {}), found.get("checks", [])
+    failed = "error" in found or any(check["state"] == "FAIL" for check in checks)
     same = _essential(run.get("parameters", {})) == _essential(parameters.model_dump())
-    whole = "aws_calls" in facts and same and not failed and run["started"] > since
+    whole = "aws_calls" in found and same and not failed and run["started"] > since
     return str(run["ended"]) if whole else ""
 
 
@@ -162,8 +161,7 @@ def to_do(parameters: Parameters, steps: Sequence[str]) -> tuple[str, str] | Non
     for step in steps:
         if not (done(plan_pass, step, since) and is_whole(folder, "plan", step)):
             return "plan", step
-    path = folder / "facts" / "plan" / f"{steps[-1]}.json"
-    digest = json.loads(path.read_text(encoding="utf-8")).get("plan", "")
+    digest = facts(plan_pass, steps[-1]).get("plan", "")
     if not digest or not approval.kept(folder, digest)[0].changes:
         return None
     apply_pass = parameters.model_copy(update={"approved_plan": digest})
@@ -176,9 +174,9 @@ def to_do(parameters: Parameters, steps: Sequence[str]) -> tuple[str, str] | Non
 def carried(parameters: Parameters, step: str) -> str:
     """The digest that was typed in the apply pass, as the step before this one has kept it."""
     before = order(step)[: order(step).index(step)]
-    path = change_folder(parameters) / "facts" / "apply" / f"{before[-1]}.json" if before else None
-    facts = json.loads(path.read_text(encoding="utf-8")) if path and path.exists() else {}
-    return str(facts.get("run", {}).get("parameters", {}).get("approved_plan", ""))
+    some_plan = parameters.model_copy(update={"approved_plan": "any"})
+    found = facts(some_plan, before[-1]) if before else {}
+    return str(found.get("run", {}).get("parameters", {}).get("approved_plan", ""))
 
 
 def _turned(folder: Path, steps: Sequence[str]) -> str:
