@@ -17,6 +17,8 @@ from private_s3.errors import BadInput
 RestrictTo = Literal["none", "endpoint", "role", "instance", "instance-origin"]
 # Who besides the instances of the change is asked what they can do.
 Seat = Literal["neighbours", "break-glass"]
+# The way onto the instances for step 50.
+CheckBy = Literal["ssm", "ssh", "manual"]
 InstanceId = Annotated[str, Field(pattern=r"^i-[0-9a-f]{8,17}$")]
 CallerName = Annotated[
     str,
@@ -97,6 +99,16 @@ class Parameters(BaseModel):
         description="Whom step 50 asks besides: neighbours (runs its script on the other "
         "instances that the matrix shows), break-glass (assumes the role; that may raise an alarm)",
     )
+    check_by: CheckBy = Field(
+        "ssm",
+        description="How step 50 asks the instances: ssm (Run Command), ssh (your own OpenSSH), or "
+        "manual (you paste its script there, and put what it prints into a file)",
+    )
+    ssh_config: str = Field(
+        "",
+        description="For check_by ssh: OpenSSH configuration that says how to reach each instance "
+        "by its id; empty: your own",
+    )
     settle_seconds: int = Field(
         60,
         ge=0,
@@ -114,6 +126,11 @@ class Parameters(BaseModel):
         False,
         description="Undo also what somebody has changed since; the plan of the undo says what is "
         "lost by it",
+    )
+    error_text: str = Field(
+        "",
+        description="To diagnose: what the AWS CLI printed, pasted; empty: only the account is "
+        "looked at",
     )
     approved_plan: str = Field(
         "",
