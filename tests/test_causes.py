@@ -66,6 +66,16 @@ def test_an_endpoint_on_the_wrong_route_table_does_not_help(world: World) -> Non
     assert f"missing: pl-61a54008 to {endpoint} in {world.id('private-a')}" in text
 
 
+def test_a_subnet_that_was_moved_to_another_route_table_is_named(world: World) -> None:
+    digest = world.apply()
+    world.client("ec2").associate_route_table(
+        RouteTableId=world.id("private-a"), SubnetId=world.id("app-b")
+    )
+    text = failure(world.notebook(ROUTES, digest), CheckFailed)
+    assert "every subnet follows the route table that it did" in text
+    assert f"{world.id('app-b')} went from main {world.id('main')} to private-a" in text
+
+
 def test_a_security_group_without_egress_to_s3_is_a_timeout(world: World) -> None:
     digest = world.apply()
     ec2, group = world.client("ec2"), world.id("app")

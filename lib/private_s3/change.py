@@ -258,8 +258,12 @@ class Planned:
         return reading.network.predicted(self.s3_routes(reading))
 
     def route_checks(self, reading: Reading) -> list[Check]:
-        """Whether exactly the planned routes appeared, and nothing else changed."""
-        names = ("exactly the planned routes appeared", "no other route changed")
+        """Whether exactly the planned routes appeared, and nothing else of the VPC's routing."""
+        names = (
+            "exactly the planned routes appeared",
+            "no other route changed",
+            "every subnet follows the route table that it did",
+        )
         if not self.record.parameters.applying:
             return [Check(name, "SKIPPED", "nothing was applied") for name in names]
         prefix_list = reading.network.prefix_list_id
@@ -269,12 +273,24 @@ class Planned:
             if endpoint_id
         }
         before, after = set(self.routes_before), set(reading.network.routes())
+        was, now = _tables(self.subnets_before), _tables(network.subnets_frame(reading.network))
+        moved = [
+            f"{subnet} went from {was[subnet]} to {now[subnet]}"
+            for subnet in sorted(was.keys() & now.keys())
+            if was[subnet] != now[subnet]
+        ]
         return [
             Check.of(names[0], planned <= after, _routes(planned - after, "missing")),
             Check.of(
                 names[1],
                 before ^ (after - planned) == set(),
                 _routes(before ^ (after - planned), "not planned"),
+            ),
+            Check.of(
+                names[2],
+                not moved,
+                "; ".join(moved) or "none moved",
+                "find out who has moved it: the change associates no subnet",
             ),
         ]
 
@@ -348,6 +364,11 @@ def go_by(
     if record.parameters.applying:
         record.settle(state, result.endpoint_id(reading))
     return replace(result, finished=result.fit(state))
+
+
+def _tables(subnets: pd.DataFrame) -> dict[str, str]:
+    """By subnet id the route table that it follows, as a frame of subnets has it."""
+    return dict(zip(subnets["id"], subnets["route_table"], strict=True))
 
 
 def _routes(routes: set[Route], what: str) -> str:
