@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from private_s3 import aws
@@ -58,7 +58,11 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """One reading of a VPC: what AWS answered, and the instances the change is for."""
+    """One reading of a VPC: what AWS answered, and the instances the change is for.
+
+    `endpoints` are the gateway endpoints for S3; the answer holds its interface endpoints too.
+    `service_lists` are the addresses of AWS's own prefix lists by id, of which S3's is one.
+    """
 
     vpc_id: str
     service_name: str
@@ -68,6 +72,8 @@ class Network:
     subnets: list[SubnetTypeDef]
     route_tables: list[RouteTableTypeDef]
     endpoints: list[VpcEndpointTypeDef]
+    interface_endpoints: list[VpcEndpointTypeDef] = field(default_factory=list)
+    service_lists: Mapping[str, list[str]] = field(default_factory=dict)
 
     def route_table_of(self, subnet_id: str) -> RouteTableTypeDef:
         """The subnet's effective route table: the associated one, else the VPC's main table.
@@ -92,7 +98,7 @@ class Network:
     def s3_goes_to(self, route_table: RouteTableTypeDef) -> str:
         """Target that the table has for S3: a gateway endpoint, a way out, or `nowhere`."""
         by_destination = {
-            _first(route, DESTINATIONS): _first(route, TARGETS)
+            destination(route): target(route)
             for route in route_table["Routes"]
             if route.get("State") == "active"
         }
@@ -128,8 +134,8 @@ class Network:
         return sorted(
             Route(
                 table["RouteTableId"],
-                _first(route, DESTINATIONS),
-                _first(route, TARGETS),
+                destination(route),
+                target(route),
                 route.get("State", ""),
             )
             for table in self.route_tables
@@ -175,37 +181,45 @@ def _require_one_vpc(attempted: str, found: list[InstanceTypeDef], parameters: P
 
 
 def read(ec2: EC2Client, vpc_id: str, instances: list[InstanceTypeDef], region: str) -> Network:
-    """One reading of the instances' VPC: subnets, route tables, S3 gateway endpoints.
+    """One reading of the instances' VPC: subnets, route tables, S3 endpoints, prefix lists.
 
     Four calls, whatever else the account holds.
     """
     service_name = f"com.amazonaws.{region}.s3"
     in_vpc = {"Name": "vpc-id", "Values": [vpc_id]}
     with aws.attempt(
-        f"read the network of {vpc_id} in {region}", "grant ec2:Describe* to the caller"
+        f"read the network of {vpc_id} in {region}",
+        "grant ec2:DescribePrefixLists, ec2:DescribeSubnets and ec2:DescribeRouteTables",
     ):
-        lists = aws.pages(
-            ec2,
-            "describe_prefix_lists",
-            "PrefixLists",
-            Filters=[{"Name": "prefix-list-name", "Values": [service_name]}],
-        )
+        # All of AWS's, which are few: a route or a rule may name another than that of S3.
+        lists = aws.pages(ec2, "describe_prefix_lists", "PrefixLists")
         subnets = aws.pages(ec2, "describe_subnets", "Subnets", Filters=[in_vpc])
         tables = aws.pages(ec2, "describe_route_tables", "RouteTables", Filters=[in_vpc])
+    by_name = {one["PrefixListName"]: one for one in lists}
+    of_type = _endpoints(ec2, vpc_id, service_name)
     return Network(
         vpc_id=vpc_id,
         service_name=service_name,
-        prefix_list_id=lists[0]["PrefixListId"],
-        prefixes=lists[0]["Cidrs"],
+        prefix_list_id=by_name[service_name]["PrefixListId"],
+        prefixes=by_name[service_name]["Cidrs"],
         instances=instances,
         subnets=sorted(subnets, key=lambda item: (name(item), item["SubnetId"])),
         route_tables=sorted(tables, key=lambda item: (name(item), item["RouteTableId"])),
-        endpoints=endpoints(ec2, vpc_id, service_name),
+        endpoints=of_type["Gateway"],
+        interface_endpoints=of_type["Interface"],
+        service_lists={one["PrefixListId"]: one["Cidrs"] for one in lists},
     )
 
 
 def endpoints(ec2: EC2Client, vpc_id: str, service_name: str) -> list[VpcEndpointTypeDef]:
     """The gateway endpoints of a VPC for a service, sorted by id, without those that are gone."""
+    return _endpoints(ec2, vpc_id, service_name)["Gateway"]
+
+
+def _endpoints(
+    ec2: EC2Client, vpc_id: str, service_name: str
+) -> dict[str, list[VpcEndpointTypeDef]]:
+    """The endpoints of a VPC for a service by type, sorted by id, without those that are gone."""
     in_vpc = {"Name": "vpc-id", "Values": [vpc_id]}
     of_service = {"Name": "service-name", "Values": [service_name]}
     with aws.attempt(
@@ -214,13 +228,12 @@ def endpoints(ec2: EC2Client, vpc_id: str, service_name: str) -> list[VpcEndpoin
         found = aws.pages(
             ec2, "describe_vpc_endpoints", "VpcEndpoints", Filters=[in_vpc, of_service]
         )
-    # The state's case varies between answers and documents of AWS; hence lower().
-    return [
-        endpoint
-        for endpoint in sorted(found, key=lambda item: item["VpcEndpointId"])
-        if endpoint["VpcEndpointType"] == "Gateway"
-        and endpoint["State"].lower() not in ("deleting", "deleted")
-    ]
+    of_type: dict[str, list[VpcEndpointTypeDef]] = {"Gateway": [], "Interface": []}
+    for endpoint in sorted(found, key=lambda item: item["VpcEndpointId"]):
+        # The state's case varies between answers and documents of AWS; hence lower().
+        if endpoint["State"].lower() not in ("deleting", "deleted"):
+            of_type.setdefault(endpoint["VpcEndpointType"], []).append(endpoint)
+    return of_type
 
 
 def neighbours(ec2: EC2Client, vpc_id: str) -> list[InstanceTypeDef]:
@@ -300,20 +313,6 @@ def subnets_frame(network: Network) -> pd.DataFrame:
     return table(rows, SUBNET_COLUMNS)
 
 
-def sharing_sentence(network: Network) -> str:
-    """Which subnets share the instances' route tables, and so will share the endpoint."""
-    sentences = []
-    for table_id in network.target_tables:
-        subnets = [
-            name(subnet) or subnet["SubnetId"]
-            for subnet in network.subnets
-            if network.route_table_of(subnet["SubnetId"])["RouteTableId"] == table_id
-        ]
-        route_table = next(t for t in network.route_tables if t["RouteTableId"] == table_id)
-        sentences.append(f"{label(route_table)} serves {', '.join(subnets)}.")
-    return "\n".join(sentences)
-
-
 def checks(network: Network) -> list[Check]:
     """Whether each instance runs, in a subnet that has no internet gateway."""
     running = {instance["InstanceId"]: instance["State"]["Name"] for instance in network.instances}
@@ -335,6 +334,16 @@ def checks(network: Network) -> list[Check]:
             or ", ".join(network.target_tables),
         ),
     ]
+
+
+def destination(route: RouteTypeDef) -> str:
+    """Where the packets go that a route is for: a prefix list's id, or a range of addresses."""
+    return _first(route, DESTINATIONS)
+
+
+def target(route: RouteTypeDef) -> str:
+    """Id of what a route sends packets to, or `local`."""
+    return _first(route, TARGETS)
 
 
 def label(route_table: RouteTableTypeDef) -> str:
