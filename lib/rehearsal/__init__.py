@@ -56,6 +56,19 @@ class Account:
         """Where the account answers, on this machine only."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def ssh_config(self) -> str:
+        """Path of an OpenSSH configuration that reaches each instance by its id, for the operator.
+
+        Each instance then has an sshd, and its own host key, new with the account as all keys are.
+        The file ends with the account. Raises StartError where there is no sshd, or no network of
+        its own for an instance.
+        """
+        answer = self._ask("ssh")
+        if "error" in answer:
+            raise StartError(answer["error"])
+        return str(answer["configuration"])
+
     def environment(self, who: str = "operator") -> dict[str, str]:
         """The variables that turn boto3 and the AWS CLI to this account, and to nothing else.
 

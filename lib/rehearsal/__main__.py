@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import sys
+from functools import partial
 
 from rehearsal.instances import choose_mode
 
@@ -16,7 +17,8 @@ def main() -> None:
     The first line of the standard output tells the parent everything, keys included, that it
     needs; nothing of it is ever on disk or in an argument that others could see.
     """
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    # The second is for ssh, and nobody accepts there until somebody asks for it.
+    listener, door = (socket.create_server(("127.0.0.1", 0), backlog=128) for _ in range(2))
     gc.disable()  # what is loaded now stays; to search it for garbage takes a fifth of the start
     try:
         # Before anything starts a thread or imports moto: one thread alone may enter a namespace.
@@ -34,6 +36,7 @@ def main() -> None:
     gc.enable()
     try:
         lab.front.secret = secrets.token_urlsafe(30)
+        lab.front.let_in = partial(lab.let_in, door)
         lab.serve(listener)
         greeting = {
             "port": listener.getsockname()[1],

@@ -1,21 +1,21 @@
 """Decides every request: which IAM action it is, on what, with what AWS knows of the caller."""
 
 import json
-import re
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from xml.parsers.expat import ExpatError
 
 import xmltodict
 from moto.ec2.models import ec2_backends
-from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE
 from moto.iam.models import iam_backends
 from moto.s3.models import s3_backends
 
 from iam_verdict import Policies, Principal, Request, Verdict, decide
+from rehearsal.actions import Actions, Keys
 from rehearsal.call import Call, Refused
 from rehearsal.callers import Caller
+from rehearsal.keys import FROM_S3, EncryptionKeys, Use, judge, refuse_lockout
 from rehearsal.network import Position
 
 # Where an operation of S3 and its IAM action differ in name.
@@ -63,6 +63,7 @@ _SAME_NAME = frozenset(
         "GetObjectAcl",
         "GetObjectRetention",
         "GetObjectTagging",
+        "PutBucketLogging",
         "PutBucketOwnershipControls",
         "PutBucketPolicy",
         "PutBucketTagging",
@@ -81,7 +82,7 @@ _BESIDES = {
 }
 _DENIED = "Access Denied"
 _OF_A_VERSION = ("DeleteObject", "GetObject", "HeadObject")
-_RESOURCE_ID = re.compile(r"([a-z]+)-[0-9a-f]{8,17}")
+_NO_KEYS: Keys = {}
 
 
 class Access:
@@ -91,6 +92,7 @@ class Access:
         self._account_id, self._region = account_id, region
         self._iam = iam_backends[account_id]["aws"]
         self._s3 = s3_backends[account_id]["aws"]
+        self._actions, self._keys = Actions(account_id), EncryptionKeys(account_id)
 
     def check(self, call: Call) -> frozenset[str]:
         """Refused unless the caller may do what the call asks.
@@ -99,10 +101,15 @@ class Access:
         """
         if call.service == "s3":
             return self._check_s3(call)
+        if call.service == "kms":
+            return self._check_kms(call)
         if call.service == "sts" and call.operation == "GetCallerIdentity":
             return frozenset()  # needs no permission
-        for action, resource in self._actions(call):
-            self._refuse_unless(self._verdict(call, action, resource), call, resource)
+        for asked in self._actions.of(call):
+            verdict = self._verdict(call, asked.action, asked.resource, asked.keys)
+            # Of what is not there AWS knows nothing: that it is not there is told further on.
+            if asked.keys is not None or verdict.decision != "depends":
+                self._refuse_unless(verdict, call, asked.resource)
         return frozenset()
 
     def role_may(self, role_arn: str, action: str) -> bool:
@@ -110,36 +117,6 @@ class Access:
         principal = Principal("role-session", role_arn, account=self._account_id)
         policies = Policies(identity=self._identity(role_arn))
         return decide(Request(principal, action, "*", self._account_id), policies).allowed
-
-    def _actions(self, call: Call) -> Iterator[tuple[str, str]]:
-        """The IAM actions of a call of any service but S3, each with the resource it is on."""
-        action = f"{call.service}:{call.operation}"
-        for resource in self._resources(call):
-            yield action, resource
-        if call.service == "ec2" and any("TagSpecification" in name for name in call.parameters):
-            kind = str(call.parameters.get("TagSpecification.1.ResourceType", "*"))
-            yield "ec2:CreateTags", f"arn:aws:ec2:{call.region}:{self._account_id}:{kind}/*"
-
-    def _resources(self, call: Call) -> list[str]:
-        """What a call of any service but S3 is on; "*" where AWS knows no resource for it."""
-        own = f"{call.region}:{self._account_id}"
-        if call.operation == "AssumeRole":
-            return [call.parameters.get("RoleArn", "*")]
-        if call.operation == "SendCommand":
-            document = f"arn:aws:ssm:{call.region}::document/{call.parameters.get('DocumentName')}"
-            instances = call.items("InstanceIds")
-            return [document, *(f"arn:aws:ec2:{own}:instance/{name}" for name in instances)]
-        if call.service != "ec2" or call.operation.startswith("Describe"):
-            return ["*"]
-        ids = [found for v in call.parameters.values() if (found := _RESOURCE_ID.fullmatch(v))]
-        resources = [
-            f"arn:aws:ec2:{own}:{EC2_PREFIX_TO_RESOURCE[found[1]]}/{found[0]}"
-            for found in ids
-            if found[1] in EC2_PREFIX_TO_RESOURCE
-        ]
-        if call.operation == "CreateVpcEndpoint":
-            resources.append(f"arn:aws:ec2:{own}:vpc-endpoint/*")
-        return resources or ["*"]
 
     def _check_s3(self, call: Call) -> frozenset[str]:
         action = self._s3_action(call)
@@ -160,7 +137,30 @@ class Access:
             resource = f"arn:aws:s3:::{source.lstrip('/').partition('?')[0]}"
             self._refuse_unless(self._verdict(call, "s3:GetObject", resource), call, resource)
         self._hide_absence(call, bucket)
+        for use in self._keys.used(call):
+            request, policies = self._key_request(replace(call, position=FROM_S3), use)
+            self._refuse_unless(judge(request, policies), call, use.resource)
+            use.check_state()
         return frozenset()
+
+    def _check_kms(self, call: Call) -> frozenset[str]:
+        for use in self._keys.asked(call):
+            request, policies = self._key_request(call, use)
+            self._refuse_unless(judge(request, policies), call, use.resource)
+        if use_to_be := self._keys.policy_to_be(call):
+            refuse_lockout(*self._key_request(call, use_to_be))
+        return frozenset()
+
+    def _key_request(self, call: Call, use: Use) -> tuple[Request, Policies]:
+        """The use of a key, and all that has a say in it: no endpoint leads to KMS here."""
+        principal = call.caller.principal
+        context = {**self._context(call), **use.keys}
+        policies = Policies(
+            identity=self._identity(principal.arn) if principal.kind == "role-session" else (),
+            resource=use.policy,
+            boundary=self._boundary(principal.arn),
+        )
+        return Request(principal, use.action, use.resource, self._account_id, context), policies
 
     def _s3_action(self, call: Call) -> str:
         name = _S3_ACTIONS.get(call.operation)
@@ -205,7 +205,9 @@ class Access:
             if absent and not (verdict := self._verdict(call, "s3:ListBucket", bucket)).allowed:
                 self._refuse_unless(verdict, call, bucket)
 
-    def _verdict(self, call: Call, action: str, resource: str) -> Verdict:
+    def _verdict(
+        self, call: Call, action: str, resource: str, keys: Keys | None = _NO_KEYS
+    ) -> Verdict:
         position, bucket = call.position, self._s3.buckets.get(call.bucket)
         principal = call.caller.principal
         endpoint = resource_policy = None
@@ -225,7 +227,13 @@ class Access:
             boundary=self._boundary(principal.arn),
             restrict_public_buckets=bool(block and block.restrict_public_buckets),
         )
-        return decide(Request(principal, action, resource, owner, self._context(call)), policies)
+        context = {**self._context(call), **(keys or {})}
+        request = Request(principal, action, resource, owner, context)
+        verdict = decide(request, policies)
+        while keys is None and not verdict.missing <= request.unknown:
+            request = replace(request, unknown=request.unknown | verdict.missing)
+            verdict = decide(request, policies)
+        return verdict
 
     @property
     def _ec2(self) -> Any:
@@ -257,6 +265,7 @@ class Access:
 
     def _refuse_unless(self, verdict: Verdict, call: Call, resource: str) -> None:
         """Refused in the words of the service, unless the verdict is "allowed"."""
+        call.actions.append(verdict.action)
         if verdict.allowed:
             return
         message = f"User: {call.caller.arn} is not authorized to perform: {verdict.action}"
@@ -266,7 +275,7 @@ class Access:
         if call.caller.principal.kind == "anonymous":
             message = _DENIED
         else:
-            shown = f'"{resource}"' if call.service == "s3" else resource
+            shown = f'"{resource}"' if verdict.action.startswith("s3:") else resource
             message = f"{message} on resource: {shown} {verdict.reason()}"
         bucket = self._s3.buckets.get(call.bucket)
         region = {"x_amz_bucket_region": bucket.region_name} if bucket else {}

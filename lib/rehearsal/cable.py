@@ -20,7 +20,7 @@ Reachable = Mapping[tuple[int, IPv4Network], bool]
 METADATA = "169.254.169.254"
 RESOLVERS = "169.254.169.253"
 INSTANCE_MAC, ROUTER_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
-SCOPE_HOST, SCOPE_LINK = 254, 253
+SCOPE_HOST, SCOPE_LINK, ANY_SCOPE = 254, 253, 255
 
 
 def inside(namespace: int | None, work: Callable[[], T]) -> T:
@@ -136,7 +136,7 @@ class Cable:
                     **(how if answers else {"type": "blackhole"}),
                 )
             for port, network in old:
-                netlink.route("del", dst=str(network), table=port)
+                netlink.route("del", dst=str(network), table=port, scope=ANY_SCOPE)
 
 
 def _new_namespace() -> int:

@@ -59,6 +59,7 @@ class Call:
     key: str = ""
     caller: Caller = ANONYMOUS
     dropped: bool = False  # its connection ends instead of an answer
+    actions: list[str] = field(default_factory=list)  # of IAM, that it was judged by
 
     @classmethod
     def read(cls, environ: Environ, request_id: str, home_region: str) -> "Call":
@@ -149,6 +150,16 @@ class Call:
     def is_write(self) -> bool:
         """Whether the operation changes the account, by its name."""
         return not self.operation.startswith(_READS)
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether it only asks whether it would be allowed."""
+        return self.parameters.get("DryRun") == "true"
+
+    @property
+    def name(self) -> str:
+        """The operation, for notes and faults: a dry run is another thing than the write."""
+        return f"{self.operation} (dry run)" if self.is_dry_run else self.operation
 
     def items(self, name: str) -> list[str]:
         """The values of a list parameter."""

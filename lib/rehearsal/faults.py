@@ -44,9 +44,9 @@ class Fault:
     def fits(self, call: Call, who: str) -> bool:
         """Whether it is about this call of this person."""
         return (
-            self.operation in ("*", call.operation)
+            self.operation in ("*", call.name)
             and self.who in ("", who)
-            and call.operation in _ONLY_TO.get(self.do, {call.operation})
+            and call.name in _ONLY_TO.get(self.do, {call.name})
             and (self.do not in _TO_A_BUCKET or bool(call.bucket))
         )
 

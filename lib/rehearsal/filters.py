@@ -24,14 +24,16 @@ def rule_networks(ec2: Any, rule: Any) -> Iterator[IPv4Network]:
         yield from cidrs(ec2.managed_prefix_lists[rule.prefix_list_id])
 
 
-def groups_allow(ec2: Any, instance: Any, destination: IPv4Address, port: int) -> bool:
-    """Whether one of the instance's security groups lets a TCP connection out."""
+def groups_allow(
+    ec2: Any, instance: Any, peer: IPv4Address, port: int, direction: str = "egress_rules"
+) -> bool:
+    """Whether one of the instance's security groups lets a TCP connection out, or in."""
     return any(
         rule.ip_protocol in ("-1", "tcp")
         and (rule.ip_protocol == "-1" or rule.from_port <= port <= rule.to_port)
-        and any(destination in network for network in rule_networks(ec2, rule))
+        and any(peer in network for network in rule_networks(ec2, rule))
         for group in instance.nics[0].group_set
-        for rule in group.egress_rules
+        for rule in getattr(group, direction)
     )
 
 

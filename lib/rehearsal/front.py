@@ -23,6 +23,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.moto_server.werkzeug_app import create_backend_app
 
 from rehearsal.access import Access
+from rehearsal.access_logs import AccessLogs
 from rehearsal.acts import Acts
 from rehearsal.call import Answer, Call, Environ, Refused
 from rehearsal.callers import ANONYMOUS, Callers
@@ -53,7 +54,7 @@ class Front:
         self.lock = RLock()
         self.callers = Callers(account_id, region)
         self.access = Access(account_id, region)
-        self.trail = Trail(account_id)
+        self.trail, self.access_logs = Trail(account_id), AccessLogs(account_id)
         self._acts, self._lags = Acts(account_id, region, self.trail), Lags(account_id)
         self.faults = Faults(self.act)
         self.secret = ""
@@ -61,6 +62,7 @@ class Front:
         self.calls: list[dict[str, Any]] = []
         self.errors: list[str] = []
         self.after_write: Callable[[], None] = lambda: None
+        self.let_in: Callable[[], dict[str, str]] = dict
         self.services: dict[str, Callable[[Call], Answer]] = {}  # what moto does not have
         self._numbers = count(1)
 
@@ -93,6 +95,7 @@ class Front:
         status, headers, body = answer
         code = refused.code if refused else _error_code(headers, body) if status >= 300 else None
         self.trail.note(call, status, code, refused.message if refused else "", len(body))
+        self.access_logs.note(call, status, code, len(body))
         if call.dropped:
             self._note(call, 0, "dropped", started)
             _reset(environ)
@@ -110,14 +113,20 @@ class Front:
         with self.lock:
             with self._lags.judging(call):
                 denied = self.access.check(call)
-            if call.bucket == self.trail.bucket and call.operation.startswith("ListObjects"):
-                self.trail.deliver()
+            if call.operation.startswith("ListObjects"):
+                self._deliver(call.bucket)
             with self._lags.writing(call, late), self._lags.reading(call):
                 status, headers, body = self._carry_out(call, denied)
             arrived = self._lags.count(call, status, body)
             if arrived or (call.is_write and status < 300):
                 self.after_write()
         return status, headers, body
+
+    def _deliver(self, bucket: str) -> None:
+        """Puts the logs into a bucket that somebody looks into: nobody sees them before."""
+        if bucket == self.trail.bucket:
+            self.trail.deliver()
+        self.access_logs.deliver(bucket)
 
     def _carry_out(self, call: Call, denied: frozenset[str]) -> Answer:
         token = DENIED_OBJECTS.set(denied)
@@ -175,9 +184,8 @@ class Front:
 
         body = b"".join(_moto_app(call.service)(call.moto_environ(), start_response))
         headers = [h for h in answer["headers"] if not h[0].lower().endswith("requestid")]
-        if answer["status"] >= 400 and dict(headers).get("Content-Type", "").startswith(
-            "text/html"
-        ):
+        kind = dict(headers).get("Content-Type", "")
+        if body and answer["status"] >= 400 and kind.startswith("text/html"):
             raise NotImplementedError(f"{call.operation} is not implemented.")
         if call.service != "s3":
             # moto writes the same id into each; a journal needs one that finds the call again.
@@ -194,14 +202,15 @@ class Front:
                 "who": self._who(call),
                 "service": call.service,
                 "region": call.region,
-                "operation": call.operation,
+                "operation": call.name,
                 "status": status,
                 "error": code,
                 "source_ip": call.position.source_ip,
                 "endpoint_id": call.position.endpoint_id,
                 "instance_id": call.position.instance_id,
                 "request_id": call.request_id,
-                "write": call.is_write,
+                "write": call.is_write and not call.is_dry_run,
+                "actions": sorted({*call.actions}),
             }
         )
 
@@ -219,6 +228,7 @@ class Front:
             "plant": lambda: self.faults.plant(**asked),
             "unplant": self._unplant,
             "act": lambda: self.act(**asked),
+            "ssh": lambda: self.let_in(),
         }
         if name not in answers:
             return 404, [], b"{}"

@@ -9,6 +9,7 @@ from hashlib import sha256
 
 import moto.ec2.utils
 import moto.iam.models
+import moto.kms.models
 import moto.s3.models
 from moto.moto_api._internal.moto_random import MotoRandom
 
@@ -32,7 +33,11 @@ def _unique_id(prefix: str) -> str:
 
 def command_id() -> str:
     """The id of a command: a UUID."""
-    text = _digest("command").hex()
+    return _uuid("command")
+
+
+def _uuid(kind: str) -> str:
+    text = _digest(kind).hex()
     return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-8{text[17:20]}-{text[20:32]}"
 
 
@@ -44,4 +49,7 @@ def install() -> None:
     moto.s3.models.random = MotoRandom(0)
     moto.iam.models.random_role_id = lambda account_id: _unique_id("AROA")
     moto.iam.models.random_policy_id = lambda: _unique_id("ANPA")
+    moto.kms.models.generate_key_id = lambda multi_region=False: (
+        f"{'mrk-' if multi_region else ''}{_uuid('key')}"
+    )
     moto.iam.models.random_resource_id = lambda size=20: _unique_id("AIPA")

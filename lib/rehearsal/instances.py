@@ -1,15 +1,17 @@
 """The running instances of the account, which follow it: what a script on one of them sees."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from rehearsal.imds import Metadata
-from rehearsal.network import Host, Network, Outlook
+from rehearsal.network import SSH, Host, Network, Outlook
 from rehearsal.processes import Completed, Processes
 from rehearsal.services import Failures, Services
+from rehearsal.ssh import Ssh, program
 from rehearsal.tls import Authority
 
 if TYPE_CHECKING:
@@ -30,6 +32,13 @@ class Instance(Protocol):
     def update(self) -> None: ...
     def run(self, script: str, timeout: float) -> Completed: ...
     def close(self) -> None: ...
+
+
+class WithSsh(Instance, Protocol):
+    """One whose network can be reached from outside it."""
+
+    def let_in(self, ssh: Ssh) -> None: ...
+    def connect(self, port: int) -> socket.socket: ...
 
 
 def choose_mode(wanted: str = "auto") -> Mode:
@@ -84,6 +93,7 @@ class Instances:
         self.failures: Failures = []
         self._services: dict[str, Services] = {}
         self._instances: dict[str, Instance] = {}
+        self._ssh: Ssh | None = None
 
     def sync(self) -> None:
         """Starts and ends instances, and lets each reach what its network lets it reach now.
@@ -115,8 +125,22 @@ class Instances:
             raise KeyError(f"{instance_id} has no role")
         return role
 
+    def let_in(self, door: socket.socket) -> str:
+        """Opens a way by ssh through the door; the path of the configuration for OpenSSH.
+
+        To be called under the account's lock. Raises NoSsh where there can be none.
+        """
+        if self._ssh is None:
+            ssh = Ssh(program(self.mode), door, self._connect, self.failures)
+            for instance in self._instances.values():
+                cast(WithSsh, instance).let_in(ssh)
+            self._ssh = ssh
+        return self._ssh.configuration
+
     def close(self) -> None:
         """Ends every script and every instance."""
+        if self._ssh:
+            self._ssh.close()
         self._processes.close()
         for instance in self._instances.values():
             instance.close()
@@ -134,7 +158,14 @@ class Instances:
         else:
             from rehearsal.portable import PortableInstance as Made  # type: ignore[assignment]
         self._services[instance_id] = services
-        self._instances[instance_id] = Made(services, self._processes)
+        self._instances[instance_id] = made = Made(services, self._processes)
+        if self._ssh:
+            cast(WithSsh, made).let_in(self._ssh)
+
+    def _connect(self, instance_id: str) -> socket.socket | None:
+        """What the door joins with: a connection to port 22, None if the VPC drops it."""
+        instance = cast(WithSsh, self._instances[instance_id])
+        return instance.connect(SSH) if self._services[instance_id].outlook.ssh else None
 
     def _raise_failures(self) -> None:
         """A gate that failed looks like a dropped packet, so no result may be trusted then."""

@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 import rehearsal.repairs.endpoints
+import rehearsal.repairs.keys
 import rehearsal.repairs.locks
 import rehearsal.repairs.network
 import rehearsal.repairs.s3  # noqa: F401 - importing these modules installs the repairs
@@ -17,7 +18,9 @@ from rehearsal.front import Front
 from rehearsal.inside import client, session
 from rehearsal.instances import Instances, Mode
 from rehearsal.network import Network
+from rehearsal.quotas import Quotas
 from rehearsal.services import Gate, speak
+from rehearsal.ssh import NoSsh
 from rehearsal.ssm import SystemsManager
 
 _PRIVATE_BUCKET, _OPEN_TO_NOBODY, _INSTANCE = "rehearsal-private-data", "readme.txt", "app-1"
@@ -58,6 +61,7 @@ class Lab:
         systems_manager.install()
         self.front.services["access-analyzer"] = analyzer.answer
         self.front.services["cloudtrail"] = self.front.trail.answer
+        self.front.services["servicequotas"] = Quotas(self.account_id).answer
         self.ids = scenario.Builder(self.front, description).build()
         self.people = self._sign_in(description["people"])
         self._instances = Instances(self.front, network, self._credentials, mode.name)
@@ -74,6 +78,14 @@ class Lab:
         Gate(
             listener, lambda connection: speak(connection, self.front, None, self._kept), self._kept
         )
+
+    def let_in(self, door: socket.socket) -> dict[str, str]:
+        """Opens the way by ssh: where its configuration is, or why there is none."""
+        try:
+            with self.front.lock:
+                return {"configuration": self._instances.let_in(door)}
+        except NoSsh as error:
+            return {"error": str(error)}
 
     @property
     def _kept(self) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from rehearsal.filters import acl_allows, cidrs, groups_allow, rule_networks
 
 PORTS = (80, 443)
+SSH = 22
 EVERYWHERE = IPv4Network("0.0.0.0/0")
 # What no gateway forwards to the internet.
 NOT_PUBLIC = [
@@ -67,6 +68,7 @@ class Outlook:
     host: Host
     s3: Mapping[str, tuple[IPv4Network, ...]]  # by region
     positions: Mapping[tuple[int, IPv4Network], Position | None]
+    ssh: bool = False  # whether an EC2 Instance Connect Endpoint in its subnet reaches its port 22
 
     def position(self, address: str, port: int) -> Position | None:
         """What Network.reach said for this address; None when the packet is dropped."""
@@ -134,7 +136,11 @@ class Network:
             for port in PORTS
             for network, address in sample.items()
         }
-        return Outlook(self._host(instance), s3, positions)
+        host = self._host(instance)
+        ssh = groups_allow(
+            self._ec2, instance, IPv4Address(host.subnet_router), SSH, "ingress_rules"
+        )
+        return Outlook(host, s3, positions, ssh)
 
     def _host(self, instance: Any) -> Host:
         vpc, subnet = self._ec2.vpcs[instance.vpc_id], self._ec2.get_subnet(instance.subnet_id)
@@ -191,9 +197,9 @@ class Network:
         return None
 
     def _route(self, subnet_id: str, destination: IPv4Address) -> Any:
-        """The route that decides: the longest prefix; of two alike, not the prefix list's."""
+        """The route that decides: the longest prefix, and of several alike the highest rank."""
         matching = [
-            (network.prefixlen, route.destination_prefix_list is None, route)
+            (network.prefixlen, _rank(route), route)
             for route in self._table(subnet_id).routes
             for network in _route_networks(route)
             if destination in network
@@ -241,6 +247,13 @@ def samples(networks: Iterable[IPv4Network]) -> dict[IPv4Network, IPv4Address]:
         if address <= int(network.broadcast_address):
             found[network] = IPv4Address(address)
     return found
+
+
+def _rank(route: Any) -> int:
+    """A static route stands above that of a prefix list, and this above a propagated one."""
+    if route.origin == "EnableVgwRoutePropagation":
+        return 0
+    return 1 if route.destination_prefix_list else 2
 
 
 def _route_networks(route: Any) -> list[IPv4Network]:

@@ -26,6 +26,7 @@ from werkzeug.wrappers import Response
 from rehearsal.processes import Completed, Processes, environment
 from rehearsal.resolver import lookup
 from rehearsal.services import Gate, Services, speak
+from rehearsal.temporary import Folder
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -35,14 +36,11 @@ _METADATA = ("169.254.169.254", 80)
 _REQUEST = re.compile(
     rb"(?:(?P<connect>CONNECT) |[A-Z]+ http://)(?P<name>[^\s:/]+)(?::(?P<port>\d+))?[\s/]"
 )
-# Both wait at standard input for the end of the lab, however it comes about.
+# Waits at standard input for the end of the lab, however it comes about.
 _SCRIPT_OF_THE_LAB = """exec 3<&0 </dev/null
 ({ read -r _; kill -KILL 0; } <&3 >/dev/null 2>&1 &)
 exec 3<&-
 exec sh -c "$1"
-"""
-_REMOVE_AT_THE_END = """read -r _
-rm -rf "$1" || { sleep 1; rm -rf "$1"; }  # a script that ends now may still write
 """
 
 
@@ -73,14 +71,11 @@ class PortableInstance:
         self._secret = secrets.token_urlsafe(16)
         self._metadata = self._gate(self._serve_metadata)
         self._proxy = self._gate(self._serve_proxy)
-        self._folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
-        self._folder.chmod(0o755)
-        self._bundle = self._folder / "ca-bundle.pem"
+        self._folder = Folder("rehearsal-")
+        self._folder.path.chmod(0o755)
+        self._bundle = self._folder.path / "ca-bundle.pem"
         self._bundle.write_text(services.authority.bundle)
         self._bundle.chmod(0o644)
-        self._lab_ends, self._lifeline = os.pipe()
-        command = ["sh", "-c", _REMOVE_AT_THE_END, "sh", str(self._folder)]
-        self._keeper = subprocess.Popen(command, stdin=self._lab_ends, start_new_session=True)
 
     def update(self) -> None:
         """Nothing to do: the proxy looks at the outlook for each connection."""
@@ -89,7 +84,7 @@ class PortableInstance:
         """Runs `sh` with the script as a child process that is asked to use the proxy."""
         proxy = f"http://instance:{self._secret}@127.0.0.1:{self._proxy.port}"
         names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
-        with tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True) as home:
+        with tempfile.TemporaryDirectory(dir=self._folder.path, ignore_cleanup_errors=True) as home:
             Path(home).chmod(0o1777)
             variables = environment(
                 home=home,
@@ -103,7 +98,7 @@ class PortableInstance:
             process = self._processes.start(
                 ["sh", "-c", _SCRIPT_OF_THE_LAB, "sh", script],
                 variables,
-                stdin=self._lab_ends,
+                stdin=self._folder.ends,
                 cwd=home,
                 **self._as_user,
             )
@@ -113,9 +108,7 @@ class PortableInstance:
         """Ends the listening and the scripts, and removes their files."""
         self._metadata.close()
         self._proxy.close()
-        os.close(self._lifeline)
-        self._keeper.wait()
-        os.close(self._lab_ends)
+        self._folder.close()
 
     def _gate(self, serve: Any) -> Gate:
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 CLONE_NEWNS = 0x00020000
@@ -83,8 +84,11 @@ def show(path: Path) -> None:
     call("mount_setattr", AT_FDCWD, bytes(target), AT_RECURSIVE, attributes, 32)
 
 
-def new_root(visible: list[str], files: dict[str, str]) -> None:
-    """Leaves only the system, what is visible and these files; nothing of the operator's."""
+def new_root(visible: list[str], files: dict[str, str], private: dict[str, str]) -> None:
+    """Leaves only the system, what is visible and these files; nothing of the operator's.
+
+    The `private` ones are of whom the command runs as, and of nobody else.
+    """
     os.umask(0o022)
     mount("", Path("/"), "", MS_REC | MS_PRIVATE)  # nothing done here reaches the machine
     mount("tmpfs", ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "size=128m,mode=755")
@@ -96,8 +100,13 @@ def new_root(visible: list[str], files: dict[str, str]) -> None:
     for name, mode in {"proc": 0o555, "sys": 0o555, "tmp": 0o1777, "home": 0o1777}.items():
         (ROOT / name).mkdir(exist_ok=True)  # something visible may lie in it
         (ROOT / name).chmod(mode)
-    for name, text in files.items():
+    for name, text in {**files, **private}.items():
+        (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / name).touch(0o600 if name in private else 0o644)
         (ROOT / name).write_text(text)
+    for name in private:
+        with suppress(OSError):  # a lab without root has only one user, who has it already
+            os.chown(ROOT / name, NOBODY, NOBODY)
     (ROOT / "dev/fd").symlink_to("/proc/self/fd")
     mount("proc", ROOT / "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     os.chdir(ROOT)
@@ -127,7 +136,11 @@ def main(settings: str, *command: str) -> None:
     try:
         call("unshare", CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS)
         socket.sethostname(wanted["hostname"])
-        new_root(wanted["visible"], wanted["files"])
+        private = {}
+        if "private" in wanted:  # what is in an argument, others could see
+            with os.fdopen(wanted["private"]) as pipe:
+                private = json.load(pipe)
+        new_root(wanted["visible"], wanted["files"], private)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         drop_privileges()
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, a shell must not

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from moto.ec2.models import ec2_backends
 
+from rehearsal import shipped
 from rehearsal.front import Front
 from rehearsal.inside import client, session
 
@@ -38,6 +39,11 @@ class Builder:
             self._bucket(name, bucket)
         for name, vpc in self._description["vpcs"].items():
             self._vpc(name, vpc)
+        self._shipped_policies()
+        for vpc in self._description["vpcs"].values():
+            for name, group in vpc["security_groups"].items():
+                if "ssh" in group:
+                    self._let_ssh_in(name, group["ssh"])
         return self.ids
 
     def _role(self, name: str, role: Description) -> None:
@@ -50,6 +56,23 @@ class Builder:
         if role.get("instance_profile"):
             self._iam.create_instance_profile(InstanceProfileName=name)
             self._iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+
+    def _shipped_policies(self) -> None:
+        """Gives roles the policies that the project ships for operators, once the VPC is there."""
+        words = self._description["operators"]
+        instances = self._description["vpcs"][words["VPC"]]["instances"]
+        values = {
+            **{name: [value] for name, value in words.items()},
+            "ACCOUNT": [self._description["account"]],
+            "REGION": [self._description["region"]],
+            "VPC": [self.ids[words["VPC"]]],
+            "INSTANCE": [self.ids[name] for name in instances],
+        }
+        for role, about in self._description["roles"].items():
+            for name in about.get("shipped", []):
+                self._iam.put_role_policy(
+                    RoleName=role, PolicyName=name, PolicyDocument=shipped.policy(name, values)
+                )
 
     def _bucket(self, name: str, bucket: Description) -> None:
         s3 = client(self._root, "s3", bucket["region"])
@@ -139,6 +162,10 @@ class Builder:
                 allow = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "IpRanges": ranges}
                 authorize = getattr(self._ec2, f"authorize_security_group_{direction}")
                 authorize(GroupId=group_id, IpPermissions=[allow])
+
+    def _let_ssh_in(self, group: str, cidr: str) -> None:
+        allow = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": cidr}]}
+        self._ec2.authorize_security_group_ingress(GroupId=self.ids[group], IpPermissions=[allow])
 
     def _interface_endpoints(self, vpc_id: str, endpoints: Description) -> None:
         for service in endpoints["services"]:

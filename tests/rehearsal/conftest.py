@@ -14,6 +14,16 @@ from botocore.exceptions import ClientError
 import rehearsal
 from rehearsal import Account
 
+# Without the mark of a change the operator may make no endpoint.
+MARKED: Any = {
+    "TagSpecifications": [
+        {
+            "ResourceType": "vpc-endpoint",
+            "Tags": [{"Key": "private-s3:change", "Value": "a-test"}],
+        }
+    ]
+}
+
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Account]:

@@ -14,7 +14,7 @@ import pytest
 
 from rehearsal import Account
 
-from .conftest import code_of, run
+from .conftest import MARKED, code_of, run
 
 BUCKET, PUBLIC = "rehearsal-private-data", "rehearsal-logs"
 SCRIPT = f"""
@@ -61,6 +61,7 @@ def fenced(running: Account) -> Iterator[Outcome]:
         ServiceName="com.amazonaws.ap-northeast-1.s3",
         RouteTableIds=[running.ids["private-a"]],
         PolicyDocument=policy("Allow", "s3:GetObject", BUCKET),
+        **MARKED,
     )["VpcEndpoint"]["VpcEndpointId"]
     before = s3.get_bucket_policy(Bucket=BUCKET)["Policy"]
     elsewhere = {"StringNotEquals": {"aws:SourceVpce": made}}

@@ -15,7 +15,7 @@ from botocore.retries.standard import ExponentialBackoff
 
 from rehearsal import Account
 
-from .conftest import client_of, code_of, run
+from .conftest import MARKED, client_of, code_of, run
 
 BUCKET = {"Bucket": "rehearsal-private-data"}
 POLICY = json.dumps(
@@ -60,6 +60,7 @@ def endpoint_on(account: Account, table: str) -> dict[str, Any]:
         "VpcId": account.ids["rehearsal"],
         "ServiceName": "com.amazonaws.ap-northeast-1.s3",
         "RouteTableIds": [account.ids[table]],
+        **MARKED,
     }
 
 
@@ -136,6 +137,7 @@ def test_somebody_else_can_be_first(running: Account) -> None:
         "VpcId": running.ids["rehearsal"],
         "ServiceName": "com.amazonaws.ap-northeast-1.s3",
         "RouteTableIds": [running.ids["private-a"]],
+        **MARKED,
     }
     running.plant("CreateVpcEndpoint", do="foreign endpoint")
     assert code_of(ec2.create_vpc_endpoint, **request) == "RouteAlreadyExists"
@@ -175,21 +177,21 @@ def test_a_fault_can_strike_any_operation(account: Account) -> None:
     account.plant("*", code="InternalError", status=500)
     ssm, ec2 = client_of(account, "ssm"), client_of(account, "ec2")
     assert code_of(ssm.describe_instance_information) == "InternalError"
-    assert code_of(ec2.describe_vpcs) == ""
+    assert code_of(ec2.describe_subnets) == ""
 
 
 def test_a_fault_can_wait_for_the_nth_call(account: Account) -> None:
-    account.plant("DescribeVpcs", code="InternalError", status=500, skip=2, times=2)
+    account.plant("DescribeSubnets", code="InternalError", status=500, skip=2, times=2)
     account.plant("*", code="Unavailable", status=503, skip=1)
     ec2 = client_of(account, "ec2")
-    codes = [code_of(ec2.describe_vpcs) for _ in range(5)]
+    codes = [code_of(ec2.describe_subnets) for _ in range(5)]
     assert codes == ["", "Unavailable", "InternalError", "InternalError", ""]
 
 
 def test_a_fault_can_be_of_one_person(account: Account) -> None:
-    account.plant("DescribeVpcs", code="InternalError", status=500, who="operator")
-    assert code_of(client_of(account, "ec2", "root").describe_vpcs) == ""
-    assert code_of(client_of(account, "ec2", "operator").describe_vpcs) == "InternalError"
+    account.plant("DescribeSubnets", code="InternalError", status=500, who="operator")
+    assert code_of(client_of(account, "ec2", "root").describe_subnets) == ""
+    assert code_of(client_of(account, "ec2", "operator").describe_subnets) == "InternalError"
 
 
 def test_a_fault_can_be_of_one_instance(account: Account) -> None:
@@ -205,11 +207,11 @@ def test_a_fault_can_be_of_one_instance(account: Account) -> None:
 
 
 def test_a_fault_that_has_not_struck_can_be_taken_back(account: Account) -> None:
-    account.plant("DescribeVpcs", code="InternalError", status=500, times=0)
+    account.plant("DescribeSubnets", code="InternalError", status=500, times=0)
     ec2 = client_of(account, "ec2")
-    assert [code_of(ec2.describe_vpcs) for _ in range(2)] == ["InternalError"] * 2
+    assert [code_of(ec2.describe_subnets) for _ in range(2)] == ["InternalError"] * 2
     account.unplant()
-    assert code_of(ec2.describe_vpcs) == ""
+    assert code_of(ec2.describe_subnets) == ""
 
 
 @pytest.mark.parametrize(
@@ -235,8 +237,8 @@ VALIDATE = {
     "validatePolicyResourceType": "AWS::S3::Bucket",
 }
 TRANSIENT = [
-    ("ec2", "DescribeVpcs", {}, "RequestLimitExceeded", 503),
-    ("ec2", "DescribeVpcs", {}, "InternalError", 500),
+    ("ec2", "DescribeSubnets", {}, "RequestLimitExceeded", 503),
+    ("ec2", "DescribeSubnets", {}, "InternalError", 500),
     ("s3", "GetBucketPolicy", BUCKET, "SlowDown", 503),
     ("s3", "PutBucketPolicy", {**BUCKET, "Policy": POLICY}, "InternalError", 500),
     ("iam", "ListRoles", {}, "Throttling", 400),

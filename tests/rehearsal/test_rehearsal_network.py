@@ -177,6 +177,21 @@ def test_of_two_routes_alike_the_static_one_decides(vpc: Vpc) -> None:
     assert vpc.reach() is None
 
 
+def test_a_propagated_route_yields_to_the_prefix_list_unless_it_is_longer(
+    vpc: Vpc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """moto has none, so that routes to a VPN gateway stand for them."""
+    gateway = vpc.ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
+    vpc.endpoint(vpc.main)
+    vpc.route(vpc.main, "52.219.168.0/22", GatewayId=gateway)
+    assert vpc.reach() is None
+    told = property(lambda route: "EnableVgwRoutePropagation")
+    monkeypatch.setattr("moto.ec2.models.route_tables.Route.origin", told)
+    assert vpc.reach() is not None
+    vpc.route(vpc.main, "52.219.168.0/24", GatewayId=gateway)
+    assert vpc.reach() is None
+
+
 def test_an_internet_gateway_needs_a_public_address_and_an_attachment(vpc: Vpc) -> None:
     gateway = vpc.internet_gateway()
     vpc.route(vpc.main, "0.0.0.0/0", GatewayId=gateway)

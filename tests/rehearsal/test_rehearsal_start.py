@@ -13,6 +13,8 @@ import pytest
 import rehearsal
 from rehearsal import Account, StartError
 
+from .conftest import MARKED
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,6 +38,7 @@ def made_endpoint(account: Account) -> str:
         VpcId=account.ids["rehearsal"],
         ServiceName="com.amazonaws.ap-northeast-1.s3",
         RouteTableIds=[account.ids["private-a"]],
+        **MARKED,
     )
     return str(made["VpcEndpoint"]["VpcEndpointId"])
 
@@ -57,7 +60,7 @@ def secrets_of(account: Account) -> set[str]:
 
 def test_keys_are_drawn_anew_for_every_account(accounts: tuple[Account, Account]) -> None:
     first, second = map(secrets_of, accounts)
-    assert len(first) == len(second) == 12 and not first & second
+    assert len(first) == len(second) == 15 and not first & second
 
 
 def test_keys_are_in_no_file_and_no_argument(

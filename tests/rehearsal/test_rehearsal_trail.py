@@ -127,8 +127,9 @@ def test_a_script_is_not_shown(running: Account) -> None:
 
 
 def test_events_are_found_by_one_attribute(running: Account) -> None:
-    running.client("ec2", "operator").describe_vpcs(VpcIds=[running.ids["rehearsal"]])
-    event = looked_up(running, "DescribeVpcs")[0]
+    asked = {"VpcId": running.ids["rehearsal"], "Attribute": "enableDnsSupport"}
+    running.client("ec2", "operator").describe_vpc_attribute(**asked)
+    event = looked_up(running, "DescribeVpcAttribute")[0]
     attributes = {
         "EventId": event["EventId"],
         "EventSource": "ec2.amazonaws.com",

@@ -14,6 +14,7 @@ from moto.ec2.responses.route_tables import RouteTables
 from moto.ec2.responses.vpcs import VPCs
 
 from iam_verdict import PolicyError, parse
+from rehearsal import quotas
 from rehearsal.repairs import repair
 from rehearsal.repairs.network import ipv6_name
 
@@ -103,6 +104,7 @@ def create(
     _check_service(self, service_name, endpoint_type)
     _check_policy(policy_document)
     if endpoint_type == "Gateway":
+        _check_quotas(self, vpc_id)
         _check_route_tables(self, vpc_id, service_name, route_table_ids)
         kwargs["private_dns_enabled"] = False  # moto: true
     endpoint: VPCEndPoint = original(
@@ -194,6 +196,16 @@ def _check_policy(document: str | None) -> None:
         ) from error
 
 
+def _check_quotas(backend: EC2Backend, vpc_id: str) -> None:
+    """moto: there may be any number of endpoints."""
+    vpcs = [e.vpc_id for e in backend.vpc_end_points.values() if e.vpc_endpoint_type == "Gateway"]
+    most = quotas.limit(backend, quotas.GATEWAY_ENDPOINTS)
+    if len(vpcs) >= most or vpcs.count(vpc_id) >= quotas.GATEWAY_ENDPOINTS_PER_VPC:
+        raise EC2ClientError(
+            "VpcEndpointLimitExceeded", "The maximum number of VPC endpoints has been reached."
+        )
+
+
 def _check_route_tables(backend: EC2Backend, vpc_id: str, service: str, names: list[str]) -> None:
     """One endpoint per service and route table, and only of its own VPC."""
     # One that is pending has its route tables already, but not yet its routes.
@@ -208,6 +220,10 @@ def _check_route_tables(backend: EC2Backend, vpc_id: str, service: str, names: l
         if table.vpc_id != vpc_id:
             raise InvalidParameter(
                 f"route table {name} and network {vpc_id} belong to different networks"
+            )
+        if len(table.routes) >= quotas.limit(backend, quotas.ROUTES):
+            raise EC2ClientError(
+                "RouteLimitExceeded", f"route table {name} has as many routes as it may have"
             )
         lists = [route.destination_prefix_list for route in table.routes]
         routed = [item.id for item in lists if item and item.prefix_list_name == service]

@@ -23,6 +23,10 @@ def judge_nothing(original: Any, self: FakeBucket, action: str, resource: str) -
     return PermissionResult.DENIED if denied else PermissionResult.PERMITTED
 
 
+# moto: cannot read every policy. What the one of the target is worth shows at the delivery.
+FakeBucket._log_permissions_enabled_policy = staticmethod(lambda **_: True)
+
+
 @repair(S3Backend, "create_bucket")
 def create_bucket(original: Any, self: S3Backend, *args: Any, **kwargs: Any) -> FakeBucket:
     """moto: a new bucket has no Block Public Access, no encryption, no ownership controls."""
