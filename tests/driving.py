@@ -29,9 +29,9 @@ from private_s3 import (
     aws,
     change,
     figures,
-    instance,
     journal,
     lint,
+    probes,
     status,
     undo,
 )
@@ -40,6 +40,7 @@ from private_s3.parameters import Parameters
 from private_s3.plan import NEW_ENDPOINT, Change, Plan
 from private_s3.record import Record
 from private_s3.snapshot import Snapshot, differences
+from private_s3.ways_in import ssm
 
 PROJECT = Path(__file__).parent.parent
 # What the notebooks import is imported now, so that each process that is forked has it.
@@ -110,7 +111,7 @@ class Operator:
     @contextlib.contextmanager
     def _instances(self, name: str) -> Iterator[None]:
         """Lets instances print what is kept, or keeps what they print."""
-        real_script, real_output = instance.script, instance._output
+        real_script, real_output = probes.script, ssm._output
 
         def script(**values: Any) -> str:
             if self.probing:
@@ -123,11 +124,11 @@ class Operator:
                 self.printed[name] = text.strip()
             return text
 
-        instance.script, instance._output = script, output
+        probes.script, ssm._output = script, output
         try:
             yield
         finally:
-            instance.script, instance._output = real_script, real_output
+            probes.script, ssm._output = real_script, real_output
 
 
 class Eye:
@@ -247,7 +248,7 @@ class Eye:
         if policy != self.policy():
             self._s3.put_bucket_policy(Bucket=self._bucket, Policy=policy)
         for name in self._objects():
-            if name.startswith(instance.CHECK_PREFIX):
+            if name.startswith(probes.CHECK_PREFIX):
                 self._inside.delete_object(Bucket=self._bucket, Key=name)
 
 

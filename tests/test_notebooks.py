@@ -23,7 +23,8 @@ from private_s3.parameters import Parameters
 PROJECT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 CHANGE = yaml.safe_load((PROJECT / "runbooks/open_private_path.yaml").read_text())["notebooks"]
-AFTERWARDS = ["80_audit_drift", "90_roll_back"]
+DIAGNOSIS, AUDIT = "70_diagnose", "80_audit_drift"
+AFTERWARDS = [DIAGNOSIS, AUDIT, "90_roll_back"]
 ROWS = ["Changes", "Needs", "Undo", "Takes", "Leaves behind"]
 REHEARSAL_ACCOUNT = "123456789012"
 METADATA = {
@@ -162,12 +163,13 @@ def where(step: str) -> str:
     if step in CHANGE:
         return " \u203a ".join(map(one, CHANGE))
     first, last = one(CHANGE[0]), one(CHANGE[-1])
-    return f"Comes after {first} to {last}: {' · '.join(map(one, AFTERWARDS))}"
+    when = "Can be run at any time, beside" if step == DIAGNOSIS else "Comes after"
+    return f"{when} {first} to {last}: {' · '.join(map(one, AFTERWARDS))}"
 
 
 @every_notebook
 def test_its_end_leads_to_the_next_notebook(path: Path) -> None:
-    after = dict(zip(CHANGE, [*CHANGE[1:], AFTERWARDS[0]], strict=True))
+    after = dict(zip(CHANGE, [*CHANGE[1:], AUDIT], strict=True))
     follows = after.get(path.stem, CHANGE[0])
     assert f"[{heading(follows)}]({follows}.ipynb)" in source(path, "next-text")
 

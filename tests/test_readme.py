@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +21,8 @@ import pytest
 
 from private_s3.cli import lab, main
 from private_s3.parameters import Parameters
+from private_s3.symptoms import SYMPTOMS
+from rehearsal.symptoms import SYMPTOMS as PLANTED
 
 TOP = Path(__file__).parents[1]
 MADE_BY_RUNS = {"build", "changes", "node_modules"}
@@ -273,11 +276,25 @@ def test_the_readme_shows_the_route_that_notebook_30_shows() -> None:
 
 
 def test_the_guide_has_each_exit_code_and_each_level_of_restrict_to() -> None:
-    first_cells = re.findall(r"^\| `?([\w-]+)`? \|", GUIDE.read_text(encoding="utf-8"), re.M)
     codes = re.findall(r"\b(\d)\s", main.help or "")
     levels = Parameters.model_json_schema()["properties"]["restrict_to"]["enum"]
-    for wanted in (codes, levels):
-        assert [cell for cell in first_cells if cell in wanted] == wanted
+    assert [row[0] for row in rows("exit code")] == codes
+    assert [row[0] for row in rows("level")] == levels
+
+
+def test_the_guide_has_each_symptom_and_whether_it_can_be_planted() -> None:
+    assert [(int(number), name, planted) for number, name, *_, planted in rows("number")] == [
+        (number, symptom.name, "yes" if symptom.name in PLANTED else "no")
+        for number, symptom in SYMPTOMS.items()
+    ]
+
+
+def rows(first: str) -> list[list[str]]:
+    """The cells of the guide's table whose first column has this name, without code marks."""
+    lines = GUIDE.read_text(encoding="utf-8").splitlines()
+    begin = next(i for i, line in enumerate(lines) if line.startswith(f"| {first} |")) + 2
+    table = takewhile(lambda line: line.startswith("|"), lines[begin:])
+    return [[cell.strip(" `") for cell in line.strip("| ").split(" | ")] for line in table]
 
 
 def file_of(path: Path, link: str) -> Path:

@@ -119,7 +119,7 @@ class Situation:
                     return Cell("depends", "Block Public Access of the bucket")
         except PolicyError as error:
             return Cell("depends", f"a policy that cannot be understood: {error}")
-        return Cell(_STATES.get(verdict.decision, "denied"), _reason(caller, verdict))
+        return Cell(_STATES.get(verdict.decision, "denied"), reason(caller, verdict))
 
     def verdict(
         self, caller: Caller, action: str, key: str, unknown: frozenset[str] = frozenset()
@@ -195,8 +195,8 @@ def _of_every_request(region: str, account: str) -> dict[str, str]:
     }
 
 
-def _reason(caller: Caller, verdict: Verdict) -> str:
-    """What decides, in words."""
+def reason(caller: Caller, verdict: Verdict) -> str:
+    """What decides a verdict on a caller's request, in words."""
     if verdict.depends_on:
         return ", ".join(sorted(verdict.depends_on))
     if verdict.layer == "root user":

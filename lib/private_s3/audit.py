@@ -105,6 +105,7 @@ def read(account: aws.Account, record: Record) -> Audit:
             follows=any(one.verdict == "drift" for one in findings),
             unread=identities.unread,
         ).findings()
+        findings += [Finding(c.name, "not known", "", c.detail, c.remedy) for c in matrix.unread]
     return Audit(findings)
 
 
@@ -123,7 +124,8 @@ def _bucket(account: aws.Account, name: str) -> dict[str, Any] | None:
     try:
         return {
             "policy": bucket.read_policy(account, name),
-            BLOCK: bucket.read_public_access_block(account, name),
+            # What is not known of it is said where it is compared.
+            BLOCK: bucket.read_public_access_block(account, name, []),
         }
     except AwsRefused as error:
         if error.code != "NoSuchBucket":
@@ -143,9 +145,11 @@ def _matrix(
     endpoints = {one["VpcEndpointId"]: one["PolicyDocument"] for one in found.endpoints}
     common = account, parameters.bucket, found.vpc_id, endpoints, of_bucket[BLOCK]
     now = prediction.situation(*common, policy, network.subnets_frame(found))
-    replication = bucket.read_replication_role(account, parameters.bucket)
-    callers = Callers(account, parameters, identities, found, everybody, replication, policy)
-    return Matrix(now, now, callers.all(), prediction.object_of_checks(parameters))
+    unread: list[Check] = []
+    replication = bucket.read_replication_role(account, parameters.bucket, unread)
+    callers = Callers(account, parameters, identities, found, everybody, replication, policy).all()
+    unread += identities.checks()
+    return Matrix(now, now, callers, prediction.object_of_checks(parameters), unread)
 
 
 def _detail(finding: Finding) -> str:

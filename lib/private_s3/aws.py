@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -42,6 +43,10 @@ ONCE = CONFIG.merge(Config(retries={"mode": "standard", "total_max_attempts": 1}
 PASSING = frozenset({"OperationAborted", "RequestTimeout", "Throttling", "ThrottlingException"})
 ATTEMPTS = 5
 Seen = TypeVar("Seen")
+# How AWS says which permission is missing, on what, and why.
+NOT_AUTHORIZED = re.compile(
+    r'not authorized to perform: ([\w-]+:\w+)(?: on resource: "?([^\s"]+)"?)?\s*(.*)', re.DOTALL
+)
 SIGN_IN = "sign in to the account (for example `aws sso login`), then run this again"
 
 
@@ -83,6 +88,10 @@ class Account:
         return self.session.client("iam", config=CONFIG)
 
     @cached_property
+    def kms(self) -> Any:
+        return self.session.client("kms", config=CONFIG)
+
+    @cached_property
     def s3(self) -> S3Client:
         return self.session.client("s3", config=CONFIG)
 
@@ -90,6 +99,10 @@ class Account:
     def s3_once(self) -> S3Client:
         """For writes, within `again`."""
         return self.session.client("s3", config=ONCE)
+
+    @cached_property
+    def servicequotas(self) -> Any:
+        return self.session.client("service-quotas", config=CONFIG)
 
     @cached_property
     def ssm(self) -> SSMClient:
@@ -161,18 +174,39 @@ def attempt(attempted: str, remedy: str) -> Iterator[None]:
 
 
 def _refusal(attempted: str, error: ClientError, remedy: str) -> AwsRefused:
+    """What AWS answered, with the next step: for what nobody has granted, AWS names the action."""
     answer, about = error.response["Error"], error.response["ResponseMetadata"]
     code, status = answer["Code"], about["HTTPStatusCode"]
     passing = status >= 500 or status == 429 or code in PASSING
     return AwsRefused(
         f"Could not {attempted}.",
         f"AWS answered {code}: {answer['Message']}",
-        "this may pass: run it again in a minute" if passing else remedy,
+        "this may pass: run it again in a minute" if passing else _named(answer["Message"], remedy),
         code,
         status=status,
         request_id=about.get("RequestId", ""),
         passing=passing,
     )
+
+
+def _named(message: str, remedy: str) -> str:
+    """What to do about a missing permission, if AWS says which one it is; else the remedy.
+
+    Of several calls within one attempt, and of several actions of one call, it is the exact one.
+    """
+    found = NOT_AUTHORIZED.search(message)
+    if not found:
+        return remedy
+    action, resource, reason = found.groups()
+    if reason.startswith("with an explicit deny"):
+        return f"have the Deny lifted for {action}; AWS has named the kind of policy it stands in"
+    if layer := re.match(r"because no ([\w -]+?) allows", reason):
+        if layer[1] != "identity-based policy":
+            return f"have {action} allowed in the {layer[1]} too"
+    elif reason.startswith("because"):
+        return remedy  # it is something else that forbids it, as Block Public Access
+    on = f" on {resource}" if resource not in (None, "*") else ""
+    return f"grant {action}{on} to the caller"
 
 
 def pages(client: Any, operation: str, key: str, **request: Any) -> list[Any]:

@@ -131,10 +131,13 @@ def _roles(network: Network, identities: Identities) -> list[str]:
     return sorted(roles)
 
 
-def read_public_access_block(account: aws.Account, bucket: str) -> dict[str, bool] | None:
-    """The bucket's Block Public Access settings; None if they may not be read."""
+def read_public_access_block(
+    account: aws.Account, bucket: str, unread: list[Check]
+) -> dict[str, bool] | None:
+    """The bucket's Block Public Access settings; None, and one more of `unread`, if refused."""
+    remedy = f"grant s3:GetBucketPublicAccessBlock on {bucket} to the caller"
     try:
-        with aws.attempt(f"read Block Public Access of {bucket}", "-"):
+        with aws.attempt(f"read Block Public Access of {bucket}", remedy):
             answer = account.s3.get_public_access_block(
                 Bucket=bucket, ExpectedBucketOwner=account.id
             )
@@ -143,20 +146,24 @@ def read_public_access_block(account: aws.Account, bucket: str) -> dict[str, boo
             return {}
         if error.code != "AccessDenied":
             raise
+        unread.append(Check.unread("Block Public Access", error.answer, error.remedy))
         return None
     return dict(answer["PublicAccessBlockConfiguration"])  # type: ignore[arg-type]
 
 
-def read_replication_role(account: aws.Account, bucket: str) -> str:
-    """ARN of the role by which S3 replicates the bucket; empty if none, or not to be read."""
+def read_replication_role(account: aws.Account, bucket: str, unread: list[Check]) -> str:
+    """ARN of the role by which S3 replicates the bucket; empty if none, or one more of `unread`."""
+    remedy = f"grant s3:GetReplicationConfiguration on {bucket} to the caller"
     try:
-        with aws.attempt(f"read the replication of {bucket}", "-"):
+        with aws.attempt(f"read the replication of {bucket}", remedy):
             answer = account.s3.get_bucket_replication(
                 Bucket=bucket, ExpectedBucketOwner=account.id
             )
     except AwsRefused as error:
         if error.code not in ("ReplicationConfigurationNotFoundError", "AccessDenied"):
             raise
+        if error.code == "AccessDenied":
+            unread.append(Check.unread("the replication", error.answer, error.remedy))
         return ""
     return answer["ReplicationConfiguration"]["Role"]
 

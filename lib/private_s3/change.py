@@ -32,6 +32,7 @@ from private_s3.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,11 @@ class Planned:
     @property
     def _todo(self) -> frozenset[Change]:
         return frozenset(self.plan.changes) - self.finished
+
+    @cached_property
+    def neighbours(self) -> list[InstanceTypeDef]:
+        """Every instance of the VPC, those of the change too; one call to AWS."""
+        return network.neighbours(self.account.ec2, self.reading.network.vpc_id)
 
     @cached_property
     def matrix(self) -> Matrix:

@@ -7,9 +7,10 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ import click
 from private_s3 import approval
 from private_s3 import status as change_status
 from private_s3.clean import clean
+from private_s3.doctor_command import doctor
 from private_s3.errors import BadInput, CheckFailed, RunbookError
 from private_s3.evidence import commands as evidence
 from private_s3.folder import change_folder, project_directory
@@ -55,6 +57,7 @@ def main() -> None:
 
 for _command in evidence.COMMANDS:
     main.add_command(_command)
+main.add_command(doctor)
 
 
 _runbook_option = click.option(
@@ -188,6 +191,26 @@ def status(path: Path, changes: Sequence[str]) -> None:
 
 
 @main.command()
+@parameter_options
+@click.option("--to", type=click.Path(path_type=Path), help="A folder to write the files into.")
+def policies(path: Path, changes: Sequence[str], to: Path | None) -> None:
+    """Fill in the IAM policies that an operator of the change needs; asks nothing of AWS."""
+    from private_s3 import operator_policies
+
+    parameters = Parameters.load(path, values(changes))
+    texts = operator_policies.fill(parameters)
+    for name, text in texts.items():
+        used = f"{operator_policies.size(text):,} of {operator_policies.SIZE_LIMIT:,} characters"
+        click.echo(f"{name}.json: {used}")
+        if not to:
+            click.echo(text)
+    if to:
+        operator_policies.write(texts, to)
+    for sentence in operator_policies.open_ends(parameters):
+        click.echo(f"Noticed: {sentence}.")
+
+
+@main.command()
 @_mode_option
 @click.option("-p", "--parameter", "changes", multiple=True, metavar="NAME=VALUE")
 @evidence.SIGN_WITH
@@ -195,7 +218,8 @@ def rehearse(mode: str, changes: Sequence[str], key: Path | None) -> None:
     """Do the whole change in an emulated account: plan, approve, apply, check, audit, undo."""
     with _rehearsal_account(mode) as account:
         note = f"note=Rehearsal in an emulated account, {account.mode} mode."
-        parameters = _rehearsal_parameters([note, *changes])
+        parameters = _by_ssh(account, _rehearsal_parameters([note, *changes]))
+        _require_no_hands(parameters)
         with evidence.sealing(change_folder(parameters), key):
             steps = _two_passes(RUNBOOK, parameters, "20_create_gateway_endpoint")
             click.echo("\nAudit: what of it has drifted")
@@ -253,29 +277,75 @@ def open_session(
 @main.command(context_settings={"ignore_unknown_options": True})
 @_mode_option
 @click.option("--jupyter", is_flag=True, help="Do the change in JupyterLab, as `open` does.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME",
+    help="Break the open path of app-1 in this way; may be given again.",
+)
 @click.option("-p", "--parameter", "changes", multiple=True, metavar="NAME=VALUE")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @evidence.SIGN_WITH
 def lab(
-    mode: str, jupyter: bool, changes: Sequence[str], command: Sequence[str], key: Path | None
+    mode: str,
+    jupyter: bool,
+    faults: Sequence[str],
+    changes: Sequence[str],
+    command: Sequence[str],
+    key: Path | None,
 ) -> None:
     """Keep the rehearsal account running for a COMMAND; without one, for a shell.
 
     With --jupyter, what follows `--` are options of JupyterLab.
     """
-    if jupyter:
-        parameters = _rehearsal_parameters(changes)
-        with _rehearsal_account(mode):
-            _session(parameters, RUNBOOK, command, key)
-        return
-    if not command:
+    parameters = _rehearsal_parameters(changes) if jupyter else None
+    _require_faults(faults)
+    if not jupyter and not command:
         command = [os.environ.get("SHELL", "/bin/sh")]
         click.echo("A shell on the rehearsal account; `exit` ends both.")
-    with _rehearsal_account(mode):
+    with _rehearsal_account(mode) as account:
+        _plant(account, faults)
+        if parameters:
+            _session(_by_ssh(account, parameters), RUNBOOK, command, key)
+            return
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path}
+        with suppress(CheckFailed):  # where there is no sshd
+            environment["REHEARSAL_SSH_CONFIG"] = _ssh_config(account)
         done = subprocess.run(command, env=environment, cwd=project_directory(), check=False)
     sys.exit(done.returncode)
+
+
+def _require_faults(names: Sequence[str]) -> None:
+    """BadInput if there is a fault that nobody can plant; asked before anything is started."""
+    _rehearsal()
+    from rehearsal.symptoms import SYMPTOMS
+
+    if unknown := [name for name in names if name not in SYMPTOMS]:
+        raise BadInput(
+            f"Could not plant {', '.join(unknown)}.",
+            "No fault has this name." if len(unknown) == 1 else "No faults have these names.",
+            f"choose among {', '.join(SYMPTOMS)}",
+        )
+
+
+def _plant(account: Account, names: Sequence[str]) -> None:
+    """Opens the path of app-1 and breaks it; says how, and how to see and to find it."""
+    if not names:
+        return
+    from rehearsal import symptoms
+
+    symptoms.open_path(account)
+    for name in dict.fromkeys(names):
+        symptom = symptoms.SYMPTOMS[name]
+        symptoms.plant(account, name)
+        where = "see it on app-1" if symptom.at == "instance" else "see it"
+        changes = [f"{parameter}={value}" for parameter, value in symptom.parameters.items()]
+        given = as_given(Path("params/rehearsal.yaml"), changes)
+        click.echo(f"Planted {name}: {symptom.about}")
+        click.echo(f"  {where}: {symptoms.command(account, name)}")
+        click.echo(f"  find it: private-s3 doctor {given}")
 
 
 def _session(
@@ -301,9 +371,8 @@ def _session(
         sys.exit(code)
 
 
-@contextmanager
-def _rehearsal_account(mode: str) -> Iterator[Account]:
-    """The emulated account, with this process's environment pointing at it meanwhile."""
+def _rehearsal() -> ModuleType:
+    """The package of the emulated account, which only those have who rehearse."""
     try:
         import rehearsal
     except ImportError as error:
@@ -312,12 +381,15 @@ def _rehearsal_account(mode: str) -> Iterator[Account]:
             f"It is not installed: {error}",
             "install the extra `rehearsal` of this project",
         ) from error
-    before = dict(os.environ)
-    try:
+    return rehearsal
+
+
+@contextmanager
+def _rehearsal_account(mode: str) -> Iterator[Account]:
+    """The emulated account, with this process's environment pointing at it meanwhile."""
+    rehearsal, before = _rehearsal(), dict(os.environ)
+    with _three_lines():
         started = rehearsal.start(mode)
-    except rehearsal.StartError as error:
-        attempted, answer, remedy = str(error).splitlines()
-        raise CheckFailed(attempted, answer, remedy.removeprefix("Next: ")) from error
     with started as account:
         click.echo(f"Rehearsal account {account.account_id} is up in {account.mode} mode.")
         try:
@@ -327,6 +399,38 @@ def _rehearsal_account(mode: str) -> Iterator[Account]:
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+@contextmanager
+def _three_lines() -> Iterator[None]:
+    """What the emulated account cannot do becomes CheckFailed."""
+    try:
+        yield
+    except _rehearsal().StartError as error:
+        attempted, answer, remedy = str(error).splitlines()
+        raise CheckFailed(attempted, answer, remedy.removeprefix("Next: ")) from error
+
+
+def _by_ssh(account: Account, parameters: Parameters) -> Parameters:
+    """The parameters with the account's own way by ssh, if they ask for ssh and give none."""
+    if parameters.check_by != "ssh" or parameters.ssh_config:
+        return parameters
+    return parameters.model_copy(update={"ssh_config": _ssh_config(account)})
+
+
+def _ssh_config(account: Account) -> str:
+    with _three_lines():
+        return account.ssh_config
+
+
+def _require_no_hands(parameters: Parameters) -> None:
+    """BadInput where a person would have to answer, and nobody is asked."""
+    if parameters.check_by == "manual":
+        raise BadInput(
+            "Could not rehearse with check_by=manual; nothing was done.",
+            "The rehearsal goes through to its end, and waits for nobody's answers.",
+            "run private-s3 lab, and in its shell plan, approve and apply with check_by=manual",
+        )
 
 
 def _run(runbook: Path, parameters: Parameters) -> list[Step]:

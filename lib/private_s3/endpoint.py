@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -132,7 +132,7 @@ def apply(
         endpoint_id = _create(account, network, todo, record)
     elif service:
         _delete(account, endpoint_id, todo, record)
-    for other_id, changes in _modifications([] if service else todo, endpoint_id).items():
+    for other_id, changes in _by_endpoint([] if service else todo, endpoint_id).items():
         _modify(account, other_id, changes, record)
     planned = {
         c.resource.split("/")[1]: resolved(c.after, endpoint_id) if c.after else None
@@ -171,7 +171,8 @@ def checks(network: Network, parameters: Parameters) -> list[Check]:
     return result
 
 
-def _create(account: aws.Account, network: Network, todo: list[Change], record: Record) -> str:
+def creation(network: Network, todo: Sequence[Change], record: Record) -> dict[str, Any]:
+    """The request that creates the endpoint of these changes."""
     change_id, digest = record.parameters.change_id, record.parameters.approved_plan
     by_field = {c.field: c for c in todo}
     tag_list = [
@@ -184,7 +185,7 @@ def _create(account: aws.Account, network: Network, todo: list[Change], record: 
     # Source: EC2 API Reference, "Ensuring idempotency".
     planned = (line["time"] for line in record.journal.lines() if line["event"] == "planned")
     token = f"{change_id} {digest} {next(planned, '')} {len(record.effect.endpoint_ids)}"
-    request = {
+    return {
         "VpcEndpointType": "Gateway",
         "VpcId": network.vpc_id,
         "ServiceName": network.service_name,
@@ -193,15 +194,31 @@ def _create(account: aws.Account, network: Network, todo: list[Change], record: 
         "TagSpecifications": [{"ResourceType": "vpc-endpoint", "Tags": tag_list}],
         "ClientToken": hashlib.sha256(token.encode()).hexdigest()[:32],
     }
+
+
+def modifications(todo: Sequence[Change], made: str) -> dict[str, dict[str, Any]]:
+    """By endpoint id, the request that modifies it; `made` is that of this change's own."""
+    return {one: _modification(one, changes) for one, changes in _by_endpoint(todo, made).items()}
+
+
+def _create(account: aws.Account, network: Network, todo: list[Change], record: Record) -> str:
+    request = creation(network, todo, record)
     remedy = "if a route table is served already, plan again: the endpoint there will be used"
     with record.write("CreateVpcEndpoint", request, remedy, _keys(todo)) as outcome:
-        answer = account.ec2_once.create_vpc_endpoint(**request)  # type: ignore[arg-type]
+        answer = account.ec2_once.create_vpc_endpoint(**request)
         endpoint_id = answer["VpcEndpoint"]["VpcEndpointId"]
         outcome.answered(answer, endpoint_id=endpoint_id)
     return endpoint_id
 
 
 def _modify(account: aws.Account, endpoint_id: str, changes: list[Change], record: Record) -> None:
+    request = _modification(endpoint_id, changes)
+    remedy = "make a new plan and look at it"
+    with record.write("ModifyVpcEndpoint", request, remedy, _keys(changes)) as outcome:
+        outcome.answered(account.ec2_once.modify_vpc_endpoint(**request))
+
+
+def _modification(endpoint_id: str, changes: Sequence[Change]) -> dict[str, Any]:
     request: dict[str, Any] = {"VpcEndpointId": endpoint_id}
     routes = [c for c in changes if c.field == S3_ROUTE]
     if added := _tables(c for c in routes if c.after):
@@ -210,9 +227,7 @@ def _modify(account: aws.Account, endpoint_id: str, changes: list[Change], recor
         request["RemoveRouteTableIds"] = removed
     if policies := [c.after for c in changes if c.field == "policy"]:
         request["PolicyDocument"] = policies[0]
-    remedy = "make a new plan and look at it"
-    with record.write("ModifyVpcEndpoint", request, remedy, _keys(changes)) as outcome:
-        outcome.answered(account.ec2_once.modify_vpc_endpoint(**request))
+    return request
 
 
 def _delete(account: aws.Account, endpoint_id: str, todo: list[Change], record: Record) -> None:
@@ -238,7 +253,7 @@ def _delete(account: aws.Account, endpoint_id: str, todo: list[Change], record: 
                 )
 
 
-def _modifications(todo: list[Change], made: str) -> dict[str, list[Change]]:
+def _by_endpoint(todo: Sequence[Change], made: str) -> dict[str, list[Change]]:
     """By endpoint id, what to change of it."""
     result: dict[str, list[Change]] = {}
     for change in todo:

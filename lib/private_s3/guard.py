@@ -39,6 +39,7 @@ def checks(matrix: Matrix, parameters: Parameters, *, changes_policy: bool) -> l
             if changes_policy
             else ()
         ),
+        *matrix.unread,
     ]
 
 

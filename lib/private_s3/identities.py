@@ -10,6 +10,7 @@ from typing import Any
 
 from private_s3 import aws
 from private_s3.errors import AwsRefused
+from private_s3.record import Check
 
 SERVICE_LINKED = "/aws-service-role/"  # the path of roles that no policy of a bucket binds
 REMEDY = "grant iam:GetAccountAuthorizationDetails to the operator"
@@ -59,6 +60,10 @@ class Identities:
             self.unread = error.answer
             return {}
         return {identity.arn: identity for identity in _identities(pages)}
+
+    def checks(self) -> list[Check]:
+        """One, with AWS's answer, if they were asked for and may not be read."""
+        return [Check.unread("roles and users", self.unread, REMEDY)] if self.unread else []
 
     def role_of(self, profile_arn: str) -> Identity | None:
         """The role that an instance profile gives away, as far as it can be read."""

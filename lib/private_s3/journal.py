@@ -22,6 +22,9 @@ Line = dict[str, Any]
 Fate = Literal["done", "not done", "unknown"]
 Key = tuple[str, str]  # resource and field, as in a plan
 ANSWERS = ("outcome", "refused")
+# What is bracketed like a write to AWS and is no call to it: there is no request id of it, and
+# CloudTrail has not heard of it.
+NO_CALLS = frozenset({"ssh"})
 
 
 @dataclass

@@ -15,6 +15,8 @@ from private_s3.tables import table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from private_s3.record import Check
+
 SHOWN_NAMES = 3  # of those who fare alike
 CAUSE_COLUMNS = ("decided_by", "before", "after", "whose_requests")
 
@@ -27,6 +29,7 @@ class Matrix:
     after: Situation
     callers: Sequence[Caller]
     key: str  # of the object that is spoken of, where the policies single out no other
+    unread: Sequence[Check] = ()  # what could not be read
 
     @cached_property
     def by_caller(self) -> list[tuple[Caller, Row]]:

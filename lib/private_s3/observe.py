@@ -8,13 +8,19 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from private_s3 import aws, instance, progress
+from private_s3 import aws, instance, permissions, progress
 from private_s3.access import COLUMNS, Cell, Row
 from private_s3.callers import Caller
 from private_s3.errors import AwsRefused
-from private_s3.instance import CHECK_PREFIX, Answers
+from private_s3.instance import Answers
+from private_s3.probes import CHECK_PREFIX
 from private_s3.record import Check, Record
 from private_s3.tables import table
+from private_s3.ways_in.granted import IfGranted
+from private_s3.ways_in.manual import ByHand
+from private_s3.ways_in.ssh import OpenSsh
+from private_s3.ways_in.ssm import RunCommand
+from private_s3.ways_in.way import WayIn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,8 +128,7 @@ def _ask_instances(planned: Planned, *, writes: bool) -> Answers:
     others = (c.instances for c, _ in planned.matrix.by_caller if c.part == "neighbour")
     neighbours = [instance_id for group in others for instance_id in group]
     return instance.ask(
-        planned.account.ssm,
-        planned.record.write,
+        _way_in(planned),
         [one["InstanceId"] for one in found],
         neighbours=neighbours if "neighbours" in parameters.check_also else [],
         bucket=parameters.bucket,
@@ -133,10 +138,23 @@ def _ask_instances(planned: Planned, *, writes: bool) -> Answers:
     )
 
 
+def _way_in(planned: Planned) -> WayIn:
+    """The way onto the instances that `check_by` names."""
+    parameters, record = planned.record.parameters, planned.record
+    if parameters.check_by == "ssh":
+        return OpenSsh.of(record.write, parameters.ssh_config)
+    if parameters.check_by == "manual":
+        return ByHand(record, planned.plan.digest)
+    command = RunCommand(planned.account.ssm, record.write)
+    if parameters.applying:
+        return command
+    return IfGranted(command, planned.account, permissions.operator(planned))
+
+
 def _settling(record: Record) -> float:
-    """Seconds that AWS still has to act on what was written."""
+    """Seconds that AWS still has to act on what was written; a person is not asked twice."""
     writes = record.effect.writes
-    if not (writes and record.parameters.applying):
+    if not (writes and record.parameters.applying) or record.parameters.check_by == "manual":
         return 0
     age = datetime.now(UTC) - datetime.fromisoformat(writes[-1].time)
     return record.parameters.settle_seconds - age.total_seconds()
@@ -168,7 +186,7 @@ def compare(
             if instance_id in seen:
                 asked.append((row, seen[instance_id]))
             elif caller.part == "target" or "neighbours" in parameters.check_also:
-                reason = answers.unasked or f"nothing was heard of {instance_id}"
+                reason = answers.unasked.get(instance_id, f"nothing was heard of {instance_id}")
                 unasked.append(Check(name, "UNCERTAIN", reason))
         try:
             if caller.part == "operator":

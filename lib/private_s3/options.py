@@ -43,6 +43,11 @@ def parameter_options(command: Command) -> Command:
     return _file(required=True)(_CHANGES(command))
 
 
+def some_parameter_options(command: Command) -> Command:
+    """Adds -f and -p, neither of which has to be given; they come as `path` and `changes`."""
+    return _file(required=False)(_CHANGES(command))
+
+
 def folder_argument(command: Command) -> Command:
     """Adds the argument FOLDER, or -f and -p in its place; it comes as `folder`."""
 

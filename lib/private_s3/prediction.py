@@ -10,10 +10,11 @@ from private_s3 import aws, bucket, endpoint, network, statements
 from private_s3.access import Situation
 from private_s3.callers import Callers
 from private_s3.errors import RunbookError
-from private_s3.instance import CHECK_PREFIX
 from private_s3.matrix import Matrix, in_words
 from private_s3.parameters import Parameters, RestrictTo
 from private_s3.plan import NEW_ENDPOINT
+from private_s3.probes import CHECK_PREFIX
+from private_s3.record import Check
 from private_s3.tables import table
 
 if TYPE_CHECKING:
@@ -27,24 +28,27 @@ DIAL_COLUMNS = ("restrict_to", "", "shuts_out", "still_gets_through")
 def matrix(planned: Planned) -> Matrix:
     """Who can do what with the bucket from where, before and after a plan; four calls to AWS."""
     account, parameters, reading = planned.account, planned.record.parameters, planned.reading
-    found = reading.network
-    block = bucket.read_public_access_block(account, parameters.bucket)
-    common = account, parameters.bucket, found.vpc_id, _endpoint_policies(planned), block
+    found, unread = reading.network, list[Check]()
+    block = bucket.read_public_access_block(account, parameters.bucket, unread)
+    common = account, parameters.bucket, found.vpc_id, endpoint_policies(planned), block
     after = found.predicted(planned.s3_routes(reading))
     callers = Callers(
         account,
         parameters,
         planned.identities,
         found,
-        network.neighbours(account.ec2, found.vpc_id),
-        bucket.read_replication_role(account, parameters.bucket),
+        planned.neighbours,
+        bucket.read_replication_role(account, parameters.bucket, unread),
         planned.policy_before,
     )
+    everybody = callers.all()
+    unread += planned.identities.checks()
     return Matrix(
         situation(*common, planned.policy_before, planned.subnets_before),
         situation(*common, planned.policy_after(reading), network.subnets_frame(after)),
-        callers.all(),
+        everybody,
         object_of_checks(parameters),
+        unread,
     )
 
 
@@ -91,7 +95,7 @@ def dial(planned: Planned) -> pd.DataFrame:
     return table(rows, DIAL_COLUMNS)
 
 
-def _endpoint_policies(planned: Planned) -> dict[str, str]:
+def endpoint_policies(planned: Planned) -> dict[str, str]:
     """Endpoint id to policy, also of the endpoint that the plan makes, by its symbol."""
     endpoints = planned.reading.network.endpoints
     policies = {one["VpcEndpointId"]: one["PolicyDocument"] for one in endpoints}

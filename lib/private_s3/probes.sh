@@ -1,7 +1,8 @@
 # What this instance can reach: one line of JSON per probe, and nothing left behind.
 #
-# Run by `sh` as root through AWS-RunShellScript. In front of this text stand assignments of
-# bucket, region, prefix, other_region, other_bucket, internet and writes (yes or no).
+# Run by `sh`, as root through AWS-RunShellScript, by other ways as whoever logs in: it needs no
+# privilege. In front of this text stand assignments of bucket, region, prefix, other_region,
+# other_bucket, internet and writes (yes or no).
 set -u
 umask 077
 
@@ -27,7 +28,7 @@ child='' others='' leftover=''
 
 clean_up() {
     # A second signal must not stop this; `:` and not '', which the children would inherit.
-    trap : HUP INT TERM
+    trap : HUP INT PIPE TERM
     # shellcheck disable=SC2086 # none, one or more process ids
     kill $child $others 2>/dev/null
     # A write that is still under way could land after the delete.
@@ -38,6 +39,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
+trap 'exit 141' PIPE # nobody listens any more
 trap 'exit 143' TERM
 
 s3api() { # Region, arguments: replaces the calling subshell, whose id is then the command's own

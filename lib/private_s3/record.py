@@ -45,6 +45,11 @@ class Check:
     def of(cls, name: str, passed: bool, detail: str = "", remedy: str = "") -> Check:
         return cls(name, "PASS" if passed else "FAIL", detail, remedy)
 
+    @classmethod
+    def unread(cls, what: str, answer: str, remedy: str) -> Check:
+        """Says that AWS has refused a reading: what hangs on it is uncertain."""
+        return cls(f"{what} can be read", "UNCERTAIN", answer, remedy)
+
 
 class Record:
     """The change folder, as one step in one pass writes to it.

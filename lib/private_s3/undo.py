@@ -43,7 +43,7 @@ class Undo(Planned):
     @cached_property
     def guard(self) -> list[Check]:
         """Whether the undo may be carried out: somebody can repair the policy afterwards."""
-        return guard.repair_checks(self.matrix)
+        return [*guard.repair_checks(self.matrix), *self.matrix.unread]
 
     def state(self, reading: Reading) -> State:
         """As plans say it; also an endpoint of this change that somebody deleted has its symbol."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import rehearsal
-from private_s3 import aws
+from private_s3 import aws, dry_run
 from private_s3.errors import AwsRefused, BadInput, CheckFailed
 from private_s3.evidence import corroborate as corroborating
 from private_s3.evidence import trail
@@ -312,6 +312,27 @@ def test_by_time_is_within_five_minutes_and_no_event_counts_twice(
     Journal(folder).append("intent", **again, time=about["time"])
     policies = by_operation(corroborate(folder, here))["PutBucketPolicy"]
     assert sorted(one["found"] for one in policies) == [False, True]
+
+
+def test_a_dry_run_is_not_taken_for_the_write(told: Told, here: aws.Account, folder: Path) -> None:
+    vpc_id = told.world.id("rehearsal")
+    tags = [{"Key": "private-s3:change", "Value": "x"}]
+    asked = {
+        "VpcId": vpc_id,
+        "ServiceName": "com.amazonaws.ap-northeast-1.s3",
+        "TagSpecifications": [{"ResourceType": "vpc-endpoint", "Tags": tags}],
+    }
+    assert dry_run.ask(here, "CreateVpcEndpoint", asked).code == dry_run.PERMITTED
+
+    def lose(line: dict[str, Any]) -> None:
+        if line.get("operation") == "CreateVpcEndpoint":
+            line.update(time=datetime.now(UTC).isoformat(timespec="milliseconds"))
+            if line["event"] == "outcome":
+                line.update(event="unanswered", request_id="")
+
+    rewrite(folder, lose)
+    (one,) = by_operation(corroborate(folder, here))["CreateVpcEndpoint"]
+    assert (one["matched by"], one["event"]["error"]) == ("time", "")
 
 
 def test_a_role_that_was_assumed_is_the_same_caller() -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from private_s3 import observe
 from private_s3.access import COLUMNS, Cell, Row
-from private_s3.instance import Answers, Observation
+from private_s3.instance import Answers
 from private_s3.observe import Comparison
+from private_s3.probes import Observation
 from private_s3.record import Check, Record
 
 from .worlds import CI, TARGET, account, one, parameters, people
@@ -89,10 +90,10 @@ def test_who_was_not_asked_is_told_after_the_comparison() -> None:
     ]
 
 
-def answered(*ids: str, unasked: str = "") -> Answers:
+def answered(*ids: str) -> Answers:
     seen = [Observation(i, "list", "denied", "no", 1) for i in ids]
     seen += [Observation(i, "internet", "timeout", "", 3) for i in ids]
-    return Answers(seen, {}, True, unasked)
+    return Answers(seen, {}, True)
 
 
 @pytest.mark.parametrize("also", [[], ["neighbours"]])
@@ -123,7 +124,7 @@ def test_an_instance_is_compared_with_its_row_and_missed_if_it_was_to_be_asked(
 def test_why_nobody_was_asked_is_told_for_each_instance(tmp_path: Path) -> None:
     values = parameters(changes_dir=str(tmp_path))
     target = replace(one(people(), TARGET, ""), instances=("i-1",))
-    silent = answered(unasked="not managed")
+    silent = Answers([], {}, True, {"i-1": "not managed"})
     record = Record(values, "50")
     found = observe.compare(account(), record, [(target, row())], silent, writes=False)
     assert [check.detail for check in found.unasked] == ["not managed"]

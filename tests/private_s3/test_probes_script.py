@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from private_s3 import instance
+from private_s3 import probes
+from private_s3.ways_in import printed, ssh, ssm
 
 # By the program that a name really stands for: `sh` mostly is another name of one of the others.
 SHELLS = {
@@ -126,14 +127,28 @@ class Host:
         )
 
     def output(self, script: str = "", **environment: str) -> str:
-        process = self.start(script or instance.script(**PATHS), environment)
+        process = self.start(script or probes.script(**PATHS), environment)
         output, errors = process.communicate(timeout=30)
         assert (process.returncode, errors) == (0, "")
         assert not list(self.tmp.iterdir()), "the temporary folder is left behind"
         return output
 
-    def observe(self, script: str = "", **environment: str) -> dict[str, instance.Observation]:
-        observations = instance._observations(INSTANCE, self.output(script, **environment))
+    def output_of_input(self, script: str, *, fails: bool = False) -> str:
+        """What a shell prints that reads the script from its standard input, as ssh gives it."""
+        done = subprocess.run(
+            [shutil.which(self.shell.split()[0]) or "", *self.shell.split()[1:], "-s"],
+            input=script,
+            env={"PATH": str(self.bin), "FAKE": str(self.fake), "TMPDIR": str(self.tmp)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (done.returncode != 0) is fails, done.stderr
+        return done.stdout
+
+    def observe(self, script: str = "", **environment: str) -> dict[str, probes.Observation]:
+        observations = probes.observations(INSTANCE, self.output(script, **environment))
         return {one.probe: one for one in observations}
 
     def outcomes(self, **environment: str) -> dict[str, str]:
@@ -156,14 +171,14 @@ def test_all_is_well_and_every_probe_is_seen(host: Host) -> None:
         "internet": "timeout",
         "other-region": "timeout",
     }
-    assert tuple(seen) == instance.PROBES
+    assert tuple(seen) == probes.PROBES
     assert seen["identity"].detail == f"{INSTANCE} eu-west-1 app-role"
     assert seen["list"].detail == "keys: 2"
     assert not (host.fake / "store").exists()
 
 
 def test_without_writes_the_bucket_is_only_listed(host: Host) -> None:
-    seen = host.observe(instance.script(**SCRIPT, writes=False))
+    seen = host.observe(probes.script(**SCRIPT, writes=False))
     assert set(seen) == {"identity", "list", "internet", "other-region"}
     assert {line.split()[1] for line in host.log("aws.log")} == {"list-objects-v2"}
 
@@ -251,7 +266,7 @@ def test_the_internet_and_another_region_are_seen_when_they_answer(host: Host) -
 
 def test_a_probe_that_outlasts_the_others_is_waited_for(host: Host) -> None:
     host.answer("internet", "sleep 1; echo 'curl: (28) no answer' >&2; exit 28")
-    seen = host.observe(instance.script(**SCRIPT, writes=False))
+    seen = host.observe(probes.script(**SCRIPT, writes=False))
     assert seen["internet"].outcome == "timeout"
 
 
@@ -345,7 +360,7 @@ def test_output_stays_below_what_ssm_keeps(host: Host) -> None:
         host.answer(operation, f"{flood}; ({flood}) >&2; echo the end >&2; exit 255")
     output = host.output()
     lines = output.splitlines()
-    assert len(lines) == len(instance.PROBES)
+    assert len(lines) == len(probes.PROBES)
     assert len(output) < 24_000
     # A longer line could be torn apart by one of a probe that runs beside it.
     assert max(map(len, lines)) < 4096
@@ -368,7 +383,7 @@ def writing(host: Host) -> Iterator[tuple[Host, subprocess.Popen[str]]]:
         cat "$body" >"$FAKE/store"; echo >"$FAKE/putting"
         while :; do sleep 0.05; done""",
     )
-    process = host.start(instance.script(**PATHS))
+    process = host.start(probes.script(**PATHS))
     wait_for(host.fake / "putting")
     yield host, process
     process.kill()
@@ -406,9 +421,23 @@ def test_a_second_signal_does_not_stop_the_cleaning_up(
     assert not list(host.tmp.iterdir())
 
 
+def test_a_write_of_which_nobody_wants_to_hear_leaves_nothing_behind(host: Host) -> None:
+    """As when the connection of ssh is cut: there is no signal but that of a closed pipe."""
+    host.answer("put-object", 'cat "$body" >"$FAKE/store"; echo >"$FAKE/putting"; sleep 0.5')
+    process = host.start(probes.script(**PATHS))
+    wait_for(host.fake / "putting")
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    with process.stderr:
+        assert process.wait(timeout=10) == 141
+    assert host.log("aws.log")[-1].startswith("s3api delete-object ")
+    assert not (host.fake / "store").exists()
+    assert not list(host.tmp.iterdir())
+
+
 def test_an_object_that_was_never_written_is_not_deleted(host: Host) -> None:
     host.answer("list-objects-v2", 'echo >"$FAKE/listing"; exec sleep 20')
-    process = host.start(instance.script(**PATHS))
+    process = host.start(probes.script(**PATHS))
     wait_for(host.fake / "listing")
     process.terminate()
     process.communicate(timeout=10)
@@ -419,7 +448,7 @@ def test_an_object_that_was_never_written_is_not_deleted(host: Host) -> None:
 @pytest.mark.skipif(not shutil.which("timeout"), reason="no timeout program here")
 def test_a_command_that_hangs_is_ended(host: Host) -> None:
     host.answer("list-objects-v2", "exec sleep 20")
-    script = instance.script(**PATHS)
+    script = probes.script(**PATHS)
     assert script.count("'timeout 40'") == 1
     began = time.monotonic()
     seen = host.observe(script.replace("'timeout 40'", "'timeout 0.5'"))
@@ -427,20 +456,38 @@ def test_a_command_that_hangs_is_ended(host: Host) -> None:
     assert (seen["list"].outcome, seen["list"].detail) == ("unknown", "exit 124: nothing printed")
 
 
-def test_the_slowest_run_ends_before_ssm_ends_it() -> None:
-    text = instance.script(**PATHS)
+def test_the_slowest_run_ends_before_it_is_ended() -> None:
+    text = probes.script(**PATHS)
     limit = int(re.findall(r"limit='timeout ([0-9]+)'", text)[0])
     metadata, internet = map(int, re.findall(r"--max-time ([0-9]+)", text))
     calls = len(re.findall(r"\bs3api \"\$\w+\" [a-z0-9-]+", text))
     assert calls == 6  # list, write, read, delete, the other Region, and cleaning up
     # As if nothing ran beside anything else.
-    assert calls * limit + 4 * metadata + internet < instance.EXECUTION_TIMEOUT - 30
+    slowest = calls * limit + 4 * metadata + internet
+    assert (
+        slowest < ssm.EXECUTION_TIMEOUT - 30 and slowest < ssh.TIME_LIMIT - ssh.CONNECT_TIMEOUT - 30
+    )
+
+
+def test_read_from_the_standard_input_it_runs_whole_or_not_at_all(host: Host) -> None:
+    """No command of it may take the rest of it for its input, nor half a script write."""
+    for operation in ("list-objects-v2", "put-object", "token", "internet"):
+        host.answer(operation, 'cat >"$FAKE/eaten"; [ ! -s "$FAKE/eaten" ] || exit 9')
+    mark = printed.mark(probes.script(**PATHS))
+    script = printed.marked(probes.script(**PATHS), mark)
+    seen = printed.read(INSTANCE, host.output_of_input(script), mark, probes.PROBES)
+    assert [one.outcome for one in seen[:5]] == ["succeeded"] * 5
+    calls = host.log("aws.log")
+    for part in (0.2, 0.6, 0.9, 0.99):
+        cut = script[: int(len(script) * part)]
+        host.output_of_input(cut, fails=True)
+    assert host.log("aws.log") == calls
 
 
 def test_the_script_has_nothing_that_ssm_would_fill_in() -> None:
-    assert "{{" not in instance.script(**PATHS)
+    assert "{{" not in probes.script(**PATHS)
 
 
 def test_the_script_is_shipped_and_parsed_by_every_shell(host: Host) -> None:
-    command: list[Any] = [*host.shell.split(), "-n", "-c", instance.script(**PATHS)]
+    command: list[Any] = [*host.shell.split(), "-n", "-c", probes.script(**PATHS)]
     assert subprocess.run(command, env=os.environ, check=True).returncode == 0

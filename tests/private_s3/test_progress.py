@@ -15,10 +15,11 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from nbclient import NotebookClient
 
-from private_s3 import aws, instance, observe, progress
+from private_s3 import aws, observe, progress
 from private_s3.errors import AwsRefused
 from private_s3.journal import Outcome
 from private_s3.record import Check
+from private_s3.ways_in import ssm as run_command
 
 # A wait that is long by its own measure.
 SLOW = """
@@ -225,8 +226,8 @@ def test_the_answers_of_instances_are_counted(
         get_command_invocation=invocation,
         exceptions=SimpleNamespace(InvocationDoesNotExist=KeyError),
     )
-    monkeypatch.setattr(instance, "managed", lambda _, ids: dict.fromkeys(ids, "Online"))
-    instance.run(ssm, lambda *_: nullcontext(Outcome()), [*ends], "the script")
+    monkeypatch.setattr(run_command, "managed", lambda _, ids: dict.fromkeys(ids, "Online"))
+    run_command.run(ssm, lambda *_: nullcontext(Outcome()), [*ends], "the script")
     assert len(screen.places) == 1
     told = [line.rpartition("; ")[2] for line in screen.lines[:-1]]
     assert [*dict.fromkeys(told)] == ["0 of 2 answered", "1 of 2 answered"]

@@ -10,13 +10,15 @@ from typing import Any
 from private_s3 import approval
 from private_s3.clean import clean
 from private_s3.errors import PlanChanged
-from private_s3.evidence import shown
+from private_s3.evidence import by_hand, shown
 from private_s3.evidence.finding import Finding, fail, note
 from private_s3.evidence.story import Story
-from private_s3.instance import CHECK_PREFIX
-from private_s3.journal import ANSWERS, Line
+from private_s3.journal import ANSWERS, NO_CALLS, Line
 from private_s3.plan import NEW_ENDPOINT, Change
+from private_s3.probes import CHECK_PREFIX
 from private_s3.record import LEFT, digest_of
+from private_s3.ways_in.manual import BY_HAND
+from private_s3.ways_in.ssh import INSTANCE
 
 # What a hostile file can make of a reading that takes it for one of ours.
 MALFORMED = (AttributeError, KeyError, TypeError, ValueError, RecursionError, OSError, IndexError)
@@ -164,6 +166,9 @@ def _of_checks(story: Story, line: Line) -> str:
     if line["operation"] == "SendCommand":
         known = request["DocumentName"] == "AWS-RunShellScript"
         return "" if known else f"runs the document {request['DocumentName']}"
+    if line["operation"] in NO_CALLS:
+        odd = [one for one in request["InstanceIds"] if not INSTANCE.fullmatch(one)]
+        return f"is for {odd[0]}, which is no instance" if odd else ""
     if line["operation"] not in ("PutObject", "DeleteObject"):
         return "is for no change of a plan, and nothing that checks do"
     if not line["plan"]:
@@ -265,4 +270,5 @@ RULES: tuple[tuple[str, Rule], ...] = (
     *(("journal.jsonl", rule) for rule in (_journal, _writes, _answers, _approvals)),
     ("left", _left),
     ("facts", shown.contradictions),
+    (BY_HAND, by_hand.contradictions),
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from private_s3 import aws
 from private_s3.clean import cleaned
+from private_s3.dry_run import PERMITTED
 from private_s3.errors import CheckFailed
 from private_s3.evidence.corroboration import (
     NOT_FOUND,
@@ -24,8 +25,8 @@ from private_s3.evidence.corroboration import (
 from private_s3.evidence.story import Story
 from private_s3.evidence.trail import Event, logged, looked_up
 from private_s3.folder import now, write_json
-from private_s3.instance import CHECK_PREFIX
-from private_s3.journal import ANSWERS, Journal, Line
+from private_s3.journal import ANSWERS, NO_CALLS, Journal, Line
+from private_s3.probes import CHECK_PREFIX
 from private_s3.record import LEFT
 
 CORROBORATION = "corroboration.json"
@@ -97,6 +98,8 @@ def _writes(lines: Iterable[Line]) -> list[_Write]:
     begun: dict[int, Line] = {}
     ended: dict[int, Line] = {}
     for line in lines:
+        if line.get("operation") in NO_CALLS:
+            continue
         if line["event"] == "intent":
             begun[line["number"]] = line
         # What AWS has answered stands, whoever has looked before.
@@ -144,6 +147,7 @@ def _nearest(write: _Write, events: Iterable[Event]) -> Event | None:
         (abs(event.moment - write.time), event.event_id, event)
         for event in events
         if event.name == write.operation
+        and not event.error.endswith(PERMITTED)  # a dry run is no write
         and event.moment
         and _same_caller(write.begun.get("caller", ""), event.caller)
     ]

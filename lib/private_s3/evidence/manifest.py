@@ -17,12 +17,17 @@ from private_s3.evidence import report, signature
 from private_s3.evidence.story import PASSES, Story
 from private_s3.folder import now, project_directory, write_json, write_text
 from private_s3.journal import lock
+from private_s3.ways_in.manual import BY_HAND
 
 Manifest = dict[str, Any]
 FORMAT = "private-s3-evidence/1"
 MANIFEST, SIGNATURE, SEALS = "manifest.json", "manifest.json.sig", "seals"
 # Rightly not the same from one seal to the next; the journal grows, and is compared line by line.
-CHANGING = ("facts/*", "journal.*", "*.lock", "report.*", "corroboration.json")
+# What a person was asked by hand may be answered anew; the facts say by which file they go.
+CHANGING = (
+    *("facts/*", "journal.*", "*.lock", "report.*", "corroboration.json"),
+    f"{BY_HAND}/*.jsonl",
+)
 
 
 def seal(folder: Path, key: Path | None = None) -> Manifest:

@@ -22,6 +22,10 @@ _PARTS = (
     ("plans/", "the plans that were shown, and what they were made from"),
     ("facts/", "what each step found, and its checks"),
     ("journal.jsonl, journal.head", "approvals and every write, each line tied to the one before"),
+    (
+        "by_hand/",
+        "the script that persons ran on instances, if they did, and what it printed there",
+    ),
     ("left/", "what the account looked like once a plan was in place"),
     ("corroboration.json", "what CloudTrail has recorded of the writes, if it was asked"),
     ("report.html, report.pdf", "this report, made from all that"),

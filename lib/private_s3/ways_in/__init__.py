@@ -1,0 +1,1 @@
+"""The ways onto an instance for its checks: Run Command, OpenSSH, and a person's own hands."""
