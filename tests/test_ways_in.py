@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -29,9 +30,11 @@ from private_s3.ways_in import ssh
 from .conftest import World, enter
 from .driving import CHECK, UNDO, Operator
 from .evidence.forging import edit
+from .processes import running
 from .rehearsal.conftest import run
 
 WAYS = ("ssm", "ssh", "manual")
+LAST = f"sleep 4444.{os.getpid()}"  # as nobody else would
 PLANNED = {"identity": "succeeded", "list": "timeout"}
 APPLIED = {**PLANNED, "list": "succeeded", "write": "succeeded", "read": "succeeded"}
 UNREACHED = dict.fromkeys(("internet", "other-region"), "timeout")
@@ -329,33 +332,27 @@ def test_a_connection_that_hangs_has_an_end(
 ) -> None:
     monkeypatch.setitem(ssh.OPTIONS, "ConnectTimeout", "1")
     world = configured()
-    text = re.sub("ProxyCommand .*", "ProxyCommand sleep 4444",
+    text = re.sub("ProxyCommand .*", f"ProxyCommand {LAST}",
                   Path(world.values["ssh_config"]).read_text())  # fmt: skip
     Path(world.values["ssh_config"]).write_text(text)
     begun = time.monotonic()
     assert "there is no connection to it" in refused(world).answer
     assert time.monotonic() - begun < 15
-    assert not running("sleep 4444")
+    assert not running(LAST)
 
 
 def test_a_script_that_hangs_has_an_end(
     configured: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssh, "TIME_LIMIT", 2)
-    monkeypatch.setattr("private_s3.probes.script", lambda **_: "sleep 4445 & sleep 4445\n")
-    assert "its time was over" in refused(configured()).answer
+    monkeypatch.setattr("private_s3.probes.script", lambda **_: f"{LAST} & {LAST}\n")
+    world = configured()
+    assert "its time was over" in refused(world).answer
     end = time.monotonic() + 5
-    while running("sleep 4445") and time.monotonic() < end:
+    while running(LAST) and time.monotonic() < end:
         time.sleep(0.1)
-    assert not running("sleep 4445") and not running("tunnel.py")
-
-
-def running(words: str) -> list[str]:
-    import psutil
-
-    found = psutil.Process().children(recursive=True)
-    lines = [" ".join(one.cmdline()) for one in found if one.status() != psutil.STATUS_ZOMBIE]
-    return [line for line in lines if words in line]
+    assert not running(LAST)
+    assert not running(str(Path(world.account.ssh_config).with_name("door")))
 
 
 def test_a_security_group_that_lets_ssh_in_nowhere_is_named(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,7 @@ ANY = "*"
 WANTED: Mapping[str, Callable[[Parameters], bool]] = {
     "CheckBySsm": lambda given: given.check_by == "ssm",
     "CheckBySsh": lambda given: given.check_by == "ssh",
-    "CheckAlsoBreakGlass": lambda given: (
-        "break-glass" in given.check_also and bool(given.break_glass_role)
-    ),
+    "CheckAlsoBreakGlass": lambda given: "break-glass" in given.check_also,
 }
 
 
@@ -160,8 +157,7 @@ def _filled(value: Any, values: Mapping[str, Sequence[str]]) -> Any:
         return {key: _filled(item, values) for key, item in value.items()}
     texts = value if isinstance(value, list) else [value]
     for word, meant in values.items():
-        name = re.compile(rf"\b{word}\b")
         texts = [
-            name.sub(one, text) for text in texts for one in (meant if name.search(text) else [""])
+            text.replace(word, one) for text in texts for one in (meant if word in text else [""])
         ]
     return texts if isinstance(value, list) or len(texts) != 1 else texts[0]

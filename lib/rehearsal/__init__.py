@@ -72,7 +72,8 @@ class Account:
     def environment(self, who: str = "operator") -> dict[str, str]:
         """The variables that turn boto3 and the AWS CLI to this account, and to nothing else.
 
-        AWS_PROFILE has to be absent besides. `who` is operator, break-glass or root.
+        AWS_PROFILE has to be absent besides. `who` is operator, reader (who may do no more than the
+        policy for reading allows), break-glass, ci or root.
         """
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,

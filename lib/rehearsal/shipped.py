@@ -1,8 +1,7 @@
 """The IAM policies that this project ships for operators, filled in for an account."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +40,13 @@ def _filled(value: Any, values: Values) -> Any:
     return texts if len(texts) > 1 else texts[0]
 
 
-def _texts(text: str, values: Values) -> Iterator[str]:
+def _texts(text: str, values: Values) -> list[str]:
     """The text with what stands for its words; once for each value of a word that has several."""
     texts = [text]
     for word, meant in values.items():
-        if re.search(rf"\b{word}\b", text):
-            texts = [re.sub(rf"\b{word}\b", value, one) for one in texts for value in meant]
-    yield from texts
+        if word in text:
+            texts = [one.replace(word, value) for one in texts for value in meant]
+    return texts
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -27,6 +27,7 @@ from private_s3.ways_in.side_by_side import Ended
 from private_s3.ways_in.ssh import OpenSsh
 from private_s3.ways_in.ssh_errors import TROUBLES, trouble
 from private_s3.ways_in.way import Heard, digest
+from tests.processes import running
 
 ONE, TWO, THREE = "i-0123456789abcdef0", "i-0fedcba9876543210", "i-00000000000000003"
 PROBES = ["identity", "list"]
@@ -243,37 +244,42 @@ def ends(begun: float, within: float) -> bool:
     return time.monotonic() - begun < within
 
 
-def descendants() -> list[str]:
-    found = psutil.Process().children(recursive=True)
-    return [" ".join(one.cmdline()) for one in found if one.status() != psutil.STATUS_ZOMBIE]
+@pytest.fixture
+def alone() -> Iterator[str]:
+    """A command that lasts for half a minute, and is like none that others run."""
+    command = f"sleep 30.{os.getpid()}{time.monotonic_ns() % 10**6:06}"
+    yield command
+    for one in psutil.process_iter(["cmdline"]):
+        if command in " ".join(one.info["cmdline"] or ()):
+            one.kill()
 
 
 @pytest.mark.parametrize(
     "hangs",
     [
-        "sleep 30",
-        "sleep 31 & sleep 30",
-        "trap '' HUP INT TERM; sleep 30; sleep 31",
-        "exec >&- 2>&-; sleep 30",
-        "echo begun; sleep 30",
+        "LAST",
+        "LAST & LAST",
+        "trap '' HUP INT TERM; LAST; LAST",
+        "exec >&- 2>&-; LAST",
+        "echo begun; LAST",
     ],
 )
 def test_what_hangs_is_ended_with_all_that_it_has_started(
-    fake: Fake, quick: None, hangs: str
+    fake: Fake, quick: None, hangs: str, alone: str
 ) -> None:
-    fake.does(ONE, f"echo 'debug1: connecting' >&2\n{hangs}")
+    fake.does(ONE, f"echo 'debug1: connecting' >&2\n{hangs.replace('LAST', alone)}")
     begun = time.monotonic()
     heard = fake.ask(ONE, TWO)
     assert ends(begun, 6)
-    assert not [one for one in descendants() if "sleep 3" in one]
+    assert not running(alone)
     assert {one.instance_id for one in heard.observations} == {TWO}
     assert "ended because its time was over; it said: debug1" in heard.silent[ONE].reason
     assert fake.noted[0][2]["ended"][ONE] == "ended because its time was over"
     assert ONE in heard.silent[ONE].remedy
 
 
-def test_who_hangs_keeps_no_other_waiting(fake: Fake, quick: None) -> None:
-    fake.does(ONE, "sleep 30")
+def test_who_hangs_keeps_no_other_waiting(fake: Fake, quick: None, alone: str) -> None:
+    fake.does(ONE, alone)
     ids = [f"i-{number:017x}" for number in range(ssh.AT_ONCE + 2)]
     for one in ids:
         fake.answers(one, answer(one))
@@ -300,7 +306,7 @@ def test_what_says_too_much_is_ended(fake: Fake, quick: None) -> None:
     fake.does(ONE, "exec yes 'a long line of no use'")
     begun = time.monotonic()
     heard = fake.ask()
-    assert ends(begun, 10) and not [one for one in descendants() if "no use" in one]
+    assert ends(begun, 10) and not running("a long line of no use")
     assert f"said more than {printed.LONGEST} bytes" in heard.silent[ONE].reason
 
 
@@ -313,18 +319,18 @@ def test_what_complains_at_length_is_heard_to_its_end(fake: Fake) -> None:
     assert fake.ask().silent[ONE].reason.startswith("it did not let you in")
 
 
-def test_who_keeps_its_streams_after_its_end_keeps_nobody_waiting(fake: Fake) -> None:
+def test_who_keeps_its_streams_after_its_end_keeps_nobody_waiting(fake: Fake, alone: str) -> None:
     """As a ProxyCommand that goes on when ssh has left."""
-    fake.does(ONE, "sleep 30 >/dev/null &")
+    fake.does(ONE, f"{alone} >/dev/null &")
     begun = time.monotonic()
     assert len(fake.ask().observations) == 2
     assert ends(begun, 6)
-    assert not [one for one in descendants() if "sleep 30" in one]
+    assert not running(alone)
 
 
-def test_an_interrupt_ends_all(fake: Fake) -> None:
+def test_an_interrupt_ends_all(fake: Fake, alone: str) -> None:
     for one in (ONE, TWO):
-        fake.does(one, "sleep 30")
+        fake.does(one, f"{alone} & {alone}")
     # A program that runs in the background may ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     stop = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
@@ -335,7 +341,7 @@ def test_an_interrupt_ends_all(fake: Fake) -> None:
             fake.ask(ONE, TWO)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert ends(begun, 6) and not [one for one in descendants() if "sleep 30" in one]
+    assert ends(begun, 6) and not running(alone)
     assert not fake.noted  # what became of it is not known
 
 

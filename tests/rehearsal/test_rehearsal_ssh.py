@@ -21,8 +21,10 @@ import rehearsal
 from rehearsal import Account, StartError, namespaces
 from rehearsal import ssh as way
 
+from ..processes import running as everywhere
 from .conftest import run
 
+LAST = f"sleep 4343.{os.getpid()}"  # as nobody else would
 STRICT = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes")
 
 
@@ -435,7 +437,7 @@ def open_session(account: Account) -> tuple[Path, subprocess.Popen[str], set[int
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
     assert one.stdin and one.stdout
-    one.stdin.write("sleep 4343 & echo in; sleep 4343\n")
+    one.stdin.write(f"{LAST} & echo in; {LAST}\n")
     one.stdin.flush()
     assert one.stdout.readline() == "in\n"
     top = psutil.Process(account.process.pid)
@@ -447,10 +449,10 @@ def test_with_its_connection_ends_all_that_was_started_by_it(
     running: Account, config: Path
 ) -> None:
     _, one, _ = open_session(running)
-    assert processes(running, "sleep 4343")
+    assert len(everywhere(LAST)) >= 2
     with one:
         one.kill()
-    assert until(lambda: not processes(running, "4343") and not processes(running, "sshd"))
+    assert until(lambda: not everywhere(LAST) and not processes(running, "sshd"))
     assert running.errors() == []
 
 
@@ -467,6 +469,7 @@ def test_with_the_account_ends_everything(how: str, config: Path) -> None:
     with one:
         assert one.wait(timeout=10) == 255
     assert until(lambda: not [pid for pid in serving if psutil.pid_exists(pid)])
+    assert until(lambda: not everywhere(LAST))
     assert until(lambda: not opened.parent.exists())
 
 
