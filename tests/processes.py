@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import psutil
 
 
@@ -13,3 +15,13 @@ def running(words: str) -> list[str]:
         if words in line and one.info["status"] != psutil.STATUS_ZOMBIE:
             found.append(line)
     return found
+
+
+def gone(words: str, seconds: float = 5) -> bool:
+    """Whether none of them is left; who is killed takes a moment to go."""
+    end = time.monotonic() + seconds
+    while running(words):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True

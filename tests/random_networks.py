@@ -26,9 +26,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from private_s3 import network, path, surroundings
-from private_s3.packets import LISTED
-from private_s3.place import Place
+from private_s3 import network, path
+from private_s3.path import surroundings
+from private_s3.path.packets import LISTED
+from private_s3.path.place import Place
 from rehearsal.instances import choose_mode
 from tests.random_vpc import EVERYTHING, REGION, VPC, RandomVpc
 
@@ -319,7 +320,7 @@ def plant(name: str) -> None:
     """Puts a bug into `private_s3`, in this process."""
     for place, wrong in BUGS[name].items():
         module, attribute = place.split(".")
-        found = import_module(f"private_s3.{module}")
+        found = import_module(f"private_s3.path.{module}")
         assert hasattr(found, attribute), place
         setattr(found, attribute, wrong)
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 import rehearsal
-from private_s3.symptoms import SYMPTOMS
+from private_s3.doctor.symptoms import SYMPTOMS
 from rehearsal.symptoms import open_path
 
 from . import confusion, confusion_figure

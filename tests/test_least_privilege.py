@@ -175,7 +175,8 @@ def answer(account: rehearsal.Account, service: str, operation: str, **request: 
     [
         ({}, DRY_RUN),
         ({"ServiceName": "com.amazonaws.ap-northeast-1.dynamodb"}, REFUSED),
-        ({"VpcId": "shared", "RouteTableIds": ["private"]}, REFUSED),
+        ({"RouteTableIds": []}, DRY_RUN),
+        ({"VpcId": "shared", "RouteTableIds": []}, REFUSED),
         ({"tags": []}, REFUSED),
         ({"tags": MARK[:1]}, REFUSED),
         ({"tags": MARK[1:]}, DRY_RUN),

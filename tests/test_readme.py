@@ -20,8 +20,8 @@ import mistune
 import pytest
 
 from private_s3.cli import lab, main
+from private_s3.doctor.symptoms import SYMPTOMS
 from private_s3.parameters import Parameters
-from private_s3.symptoms import SYMPTOMS
 from rehearsal.symptoms import SYMPTOMS as PLANTED
 
 TOP = Path(__file__).parents[1]

@@ -30,7 +30,7 @@ from private_s3.ways_in import ssh
 from .conftest import World, enter
 from .driving import CHECK, UNDO, Operator
 from .evidence.forging import edit
-from .processes import running
+from .processes import gone
 from .rehearsal.conftest import run
 
 WAYS = ("ssm", "ssh", "manual")
@@ -338,7 +338,7 @@ def test_a_connection_that_hangs_has_an_end(
     begun = time.monotonic()
     assert "there is no connection to it" in refused(world).answer
     assert time.monotonic() - begun < 15
-    assert not running(LAST)
+    assert gone(LAST)
 
 
 def test_a_script_that_hangs_has_an_end(
@@ -348,11 +348,7 @@ def test_a_script_that_hangs_has_an_end(
     monkeypatch.setattr("private_s3.probes.script", lambda **_: f"{LAST} & {LAST}\n")
     world = configured()
     assert "its time was over" in refused(world).answer
-    end = time.monotonic() + 5
-    while running(LAST) and time.monotonic() < end:
-        time.sleep(0.1)
-    assert not running(LAST)
-    assert not running(str(Path(world.account.ssh_config).with_name("door")))
+    assert gone(LAST) and gone(str(Path(world.account.ssh_config).with_name("door")))
 
 
 def test_a_security_group_that_lets_ssh_in_nowhere_is_named(

@@ -18,7 +18,7 @@ import click
 from private_s3 import approval
 from private_s3 import status as change_status
 from private_s3.clean import clean
-from private_s3.doctor_command import doctor
+from private_s3.doctor.command import doctor
 from private_s3.errors import BadInput, CheckFailed, RunbookError
 from private_s3.evidence import commands as evidence
 from private_s3.folder import change_folder, project_directory

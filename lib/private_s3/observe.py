@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from private_s3 import aws, instance, permissions, progress
+from private_s3 import aws, instance, progress
 from private_s3.access import COLUMNS, Cell, Row
 from private_s3.callers import Caller
 from private_s3.errors import AwsRefused
 from private_s3.instance import Answers
+from private_s3.preflight import permissions
 from private_s3.probes import CHECK_PREFIX
 from private_s3.record import Check, Record
 from private_s3.tables import table

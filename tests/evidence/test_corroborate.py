@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 import rehearsal
-from private_s3 import aws, dry_run
+from private_s3 import aws
 from private_s3.errors import AwsRefused, BadInput, CheckFailed
 from private_s3.evidence import corroborate as corroborating
 from private_s3.evidence import trail
 from private_s3.evidence.corroborate import corroborate
 from private_s3.evidence.corroboration import NOT_FOUND, NOT_LOOKED, NOT_YET, Corroboration
 from private_s3.journal import Journal
+from private_s3.preflight import dry_run
 
 from ..conftest import World, enter
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 import rehearsal
-from private_s3 import aws, aws_buckets, blast_radius, change, network, statements
-from private_s3.blast_radius import NOBODY, BlastRadius
-from private_s3.endpoint_cut import Judge
+from private_s3 import aws, blast_radius, change, network, statements
+from private_s3.blast_radius import aws_buckets
+from private_s3.blast_radius.endpoint_cut import Judge
+from private_s3.blast_radius.radius import NOBODY, BlastRadius
 from private_s3.identities import Identities, Identity
 from private_s3.network import Network
 from private_s3.parameters import Parameters

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from private_s3 import bystanders, symptoms, told
 from private_s3.access import Situation
 from private_s3.callers import Caller
 from private_s3.cli import main
-from private_s3.diagnosis import COLUMNS, Diagnosis, Finding, merged
-from private_s3.error_text import read
+from private_s3.doctor import bystanders, symptoms, told
+from private_s3.doctor.diagnosis import COLUMNS, Diagnosis, Finding, merged
+from private_s3.doctor.error_text import read
+from private_s3.doctor.path_findings import of as findings_of_path
+from private_s3.doctor.refusals import NEEDED, Judgement, judge
+from private_s3.doctor.symptoms import SYMPTOMS
 from private_s3.identities import unread
-from private_s3.path import Hop
-from private_s3.path_findings import of as findings_of_path
+from private_s3.path.walk import Hop
 from private_s3.record import Check
-from private_s3.refusals import NEEDED, Judgement, judge
-from private_s3.symptoms import SYMPTOMS
 from rehearsal.symptoms import SYMPTOMS as PLANTED
 
 from . import worlds

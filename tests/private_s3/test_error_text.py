@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from private_s3 import error_text
-from private_s3.error_text import LIMIT, UNKNOWN, Clue, read
+from private_s3.doctor import error_text
+from private_s3.doctor.error_text import LIMIT, UNKNOWN, Clue, read
 
 REGION = "ap-northeast-1"
 S3 = f"https://data.s3.{REGION}.amazonaws.com"

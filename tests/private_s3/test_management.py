@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from private_s3 import management
-from private_s3.agent_way import Blocker
 from private_s3.callers import Caller
 from private_s3.identities import unread
-from private_s3.management import Management
 from private_s3.network import Network
+from private_s3.path.surroundings import Surroundings
+from private_s3.preflight import management
+from private_s3.preflight.agent_way import Blocker
+from private_s3.preflight.management import Management
 from private_s3.record import Check
-from private_s3.surroundings import Surroundings
 
 from .worlds import REGION, TARGET, instance, one, people, policy, statement, vpc
 

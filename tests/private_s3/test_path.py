@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from private_s3 import aws, network, path, statements, surroundings
+from private_s3 import aws, network, path, statements
 from private_s3.network import Network
-from private_s3.path import HOPS, Hop
+from private_s3.path import surroundings
+from private_s3.path.surroundings import ACLS, DNS, GROUPS, Surroundings
+from private_s3.path.walk import HOPS, Hop
 from private_s3.plan import NEW_ENDPOINT
-from private_s3.surroundings import ACLS, DNS, GROUPS, Surroundings
 from rehearsal import Account
 
 from . import worlds

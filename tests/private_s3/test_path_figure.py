@@ -16,8 +16,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from private_s3 import figures, path_figure
-from private_s3.path import HOPS, Hop
+from private_s3 import figures
+from private_s3.path import figure as path_figure
+from private_s3.path.walk import HOPS, Hop
 
 VERDICTS: dict[str, Any] = {"o": "open", "b": "blocked", "?": "uncertain"}
 LONG = (

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 import rehearsal
-from private_s3 import aws, change, keys, permissions, preflight, quotas, undo
+from private_s3 import aws, change, preflight, undo
 from private_s3.change import Planned
 from private_s3.errors import AwsRefused
 from private_s3.parameters import Parameters
+from private_s3.preflight import keys, permissions, quotas
 from private_s3.record import Check, Record
 
 from ..conftest import PROJECT, enter

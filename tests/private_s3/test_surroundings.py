@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from private_s3 import aws, network, path, surroundings
+from private_s3 import aws, network, path
 from private_s3.errors import AwsRefused
 from private_s3.network import Network
+from private_s3.path import surroundings
 from rehearsal import Account
 
 ONE_OF_EACH = {"DescribeVpcAttribute": 2, "DescribeSecurityGroups": 1, "DescribeNetworkAcls": 1}

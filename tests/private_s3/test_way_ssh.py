@@ -27,7 +27,7 @@ from private_s3.ways_in.side_by_side import Ended
 from private_s3.ways_in.ssh import OpenSsh
 from private_s3.ways_in.ssh_errors import TROUBLES, trouble
 from private_s3.ways_in.way import Heard, digest
-from tests.processes import running
+from tests.processes import gone
 
 ONE, TWO, THREE = "i-0123456789abcdef0", "i-0fedcba9876543210", "i-00000000000000003"
 PROBES = ["identity", "list"]
@@ -271,7 +271,7 @@ def test_what_hangs_is_ended_with_all_that_it_has_started(
     begun = time.monotonic()
     heard = fake.ask(ONE, TWO)
     assert ends(begun, 6)
-    assert not running(alone)
+    assert gone(alone)
     assert {one.instance_id for one in heard.observations} == {TWO}
     assert "ended because its time was over; it said: debug1" in heard.silent[ONE].reason
     assert fake.noted[0][2]["ended"][ONE] == "ended because its time was over"
@@ -306,7 +306,7 @@ def test_what_says_too_much_is_ended(fake: Fake, quick: None) -> None:
     fake.does(ONE, "exec yes 'a long line of no use'")
     begun = time.monotonic()
     heard = fake.ask()
-    assert ends(begun, 10) and not running("a long line of no use")
+    assert ends(begun, 10) and gone("a long line of no use")
     assert f"said more than {printed.LONGEST} bytes" in heard.silent[ONE].reason
 
 
@@ -325,7 +325,7 @@ def test_who_keeps_its_streams_after_its_end_keeps_nobody_waiting(fake: Fake, al
     begun = time.monotonic()
     assert len(fake.ask().observations) == 2
     assert ends(begun, 6)
-    assert not running(alone)
+    assert gone(alone)
 
 
 def test_an_interrupt_ends_all(fake: Fake, alone: str) -> None:
@@ -341,7 +341,7 @@ def test_an_interrupt_ends_all(fake: Fake, alone: str) -> None:
             fake.ask(ONE, TWO)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert ends(begun, 6) and not running(alone)
+    assert ends(begun, 6) and gone(alone)
     assert not fake.noted  # what became of it is not known
 
 

@@ -21,6 +21,7 @@ import rehearsal
 from rehearsal import Account, StartError, namespaces
 from rehearsal import ssh as way
 
+from ..processes import gone
 from ..processes import running as everywhere
 from .conftest import run
 
@@ -449,10 +450,10 @@ def test_with_its_connection_ends_all_that_was_started_by_it(
     running: Account, config: Path
 ) -> None:
     _, one, _ = open_session(running)
-    assert len(everywhere(LAST)) >= 2
+    assert until(lambda: len(everywhere(LAST)) >= 2)
     with one:
         one.kill()
-    assert until(lambda: not everywhere(LAST) and not processes(running, "sshd"))
+    assert gone(LAST) and until(lambda: not processes(running, "sshd"))
     assert running.errors() == []
 
 
@@ -469,7 +470,7 @@ def test_with_the_account_ends_everything(how: str, config: Path) -> None:
     with one:
         assert one.wait(timeout=10) == 255
     assert until(lambda: not [pid for pid in serving if psutil.pid_exists(pid)])
-    assert until(lambda: not everywhere(LAST))
+    assert gone(LAST)
     assert until(lambda: not opened.parent.exists())
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from private_s3 import aws
 from private_s3.clean import cleaned
-from private_s3.dry_run import PERMITTED
 from private_s3.errors import CheckFailed
 from private_s3.evidence.corroboration import (
     NOT_FOUND,
@@ -26,6 +25,7 @@ from private_s3.evidence.story import Story
 from private_s3.evidence.trail import Event, logged, looked_up
 from private_s3.folder import now, write_json
 from private_s3.journal import ANSWERS, NO_CALLS, Journal, Line
+from private_s3.preflight.dry_run import PERMITTED
 from private_s3.probes import CHECK_PREFIX
 from private_s3.record import LEFT
 

@@ -9,7 +9,7 @@ from iam_verdict import PolicyError
 from private_s3 import aws
 from private_s3.callers import Caller, instance_arn
 from private_s3.errors import AwsRefused
-from private_s3.own_policies import Asked, verdict
+from private_s3.preflight.own_policies import Asked, verdict
 from private_s3.ways_in.ssm import RunCommand
 from private_s3.ways_in.way import Heard
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from private_s3 import aws, path, surroundings
+from private_s3 import aws, path
 from private_s3.callers import Callers
 from private_s3.change import Planned, Reading
 from private_s3.identities import Identities
 from private_s3.network import Network
 from private_s3.parameters import Parameters
-from private_s3.path import Hop
+from private_s3.path import surroundings
+from private_s3.path.walk import Hop
 from private_s3.prediction import endpoint_policies
 from private_s3.record import Check
 

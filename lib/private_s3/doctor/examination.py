@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from iam_verdict import PolicyError, parse
-from private_s3 import aws, bucket, keys, management, network, surroundings
+from private_s3 import aws, bucket, network
 from private_s3.access import Situation
 from private_s3.callers import Caller, Callers
+from private_s3.doctor.refusals import ENDPOINT_ID
 from private_s3.errors import AwsRefused, BadInput
 from private_s3.identities import Identities
-from private_s3.keys import BucketKey
-from private_s3.management import Management
 from private_s3.network import NOWHERE, Network
 from private_s3.parameters import Parameters
+from private_s3.path import surroundings
+from private_s3.path.surroundings import ACLS, DNS, GROUPS, Surroundings
 from private_s3.plan import NEW_ENDPOINT
+from private_s3.preflight import keys, management
+from private_s3.preflight.keys import BucketKey
+from private_s3.preflight.management import Management
 from private_s3.record import Check
-from private_s3.refusals import ENDPOINT_ID
-from private_s3.surroundings import ACLS, DNS, GROUPS, Surroundings
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef

@@ -8,9 +8,9 @@ from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
 from private_s3.network import Network
-from private_s3.packet_filters import acl_back, acl_networks, acl_out, group_networks, lets_out
-from private_s3.packets import Step, claims, deciding, few, partition
-from private_s3.surroundings import Surroundings, groups_of
+from private_s3.path.packet_filters import acl_back, acl_networks, acl_out, group_networks, lets_out
+from private_s3.path.packets import Step, claims, deciding, few, partition
+from private_s3.path.surroundings import Surroundings, groups_of
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import (

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from private_s3 import bystanders, keys, refusals, told
 from private_s3.access import Situation
 from private_s3.callers import Caller
-from private_s3.diagnosis import Finding
-from private_s3.error_text import Clue
-from private_s3.examination import POLICY, ROLES, Examination
+from private_s3.doctor import bystanders, refusals, told
+from private_s3.doctor.diagnosis import Finding
+from private_s3.doctor.error_text import Clue
+from private_s3.doctor.examination import POLICY, ROLES, Examination
+from private_s3.doctor.refusals import BUCKET_POLICY, Refusal
 from private_s3.matrix import Matrix
 from private_s3.network import Network
 from private_s3.prediction import object_of_checks
+from private_s3.preflight import keys
 from private_s3.record import Check
-from private_s3.refusals import BUCKET_POLICY, Refusal
 
 # Identity first, then the bucket policy; what is no known symptom comes with the latter.
 ORDER = (18, 19, None, 11, 12, 13)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 from iam_verdict import Policies, PolicyError, Principal, Request, decide
-from private_s3.aws_buckets import Family, Signature, families
+from private_s3.blast_radius.aws_buckets import Family, Signature, families
 
 # "depends": on what is not known here, such as the id of the organization.
 State = Literal["cut", "depends", "passes"]

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from iam_verdict import PolicyError
-from private_s3 import access, aws, surroundings
-from private_s3.agent_way import AgentWay, Blocker
+from private_s3 import access, aws
 from private_s3.callers import Caller
 from private_s3.errors import AwsRefused
 from private_s3.network import Network
-from private_s3.own_policies import Asked, verdict
+from private_s3.path import surroundings
+from private_s3.path.surroundings import Surroundings
+from private_s3.preflight.agent_way import AgentWay, Blocker
+from private_s3.preflight.own_policies import Asked, verdict
 from private_s3.record import Check
-from private_s3.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import (

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from private_s3.network import Network, label, target
-from private_s3.packets import (
+from private_s3.path.packets import (
     LISTED,
     Claim,
     Step,
@@ -23,8 +23,8 @@ from private_s3.packets import (
     strays,
     unknown,
 )
+from private_s3.path.surroundings import Surroundings
 from private_s3.plan import NEW_ENDPOINT
-from private_s3.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef, RouteTableTypeDef

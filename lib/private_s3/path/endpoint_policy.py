@@ -12,7 +12,7 @@ from private_s3 import statements
 from private_s3.access import ACTIONS, Situation
 from private_s3.callers import Caller
 from private_s3.network import Network
-from private_s3.packets import Step, few, passes, strays, unknown
+from private_s3.path.packets import Step, few, passes, strays, unknown
 from private_s3.probes import CHECK_PREFIX
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from iam_verdict.patterns import pattern
 from private_s3 import s3_names, statements
 from private_s3.access import ON_THE_BUCKET, Situation
 from private_s3.callers import SERVICE, Caller
-from private_s3.refusals import BY_ENDPOINT, NOTHING, SOURCE_IP, keys_of, named
+from private_s3.doctor.refusals import BY_ENDPOINT, NOTHING, SOURCE_IP, keys_of, named
 
 # By these a statement tells networks apart; services come from AWS's own, which has none of them.
 _BY_NETWORK = frozenset({*BY_ENDPOINT, SOURCE_IP, "aws:vpcsourceip", "aws:vpceaccount"})

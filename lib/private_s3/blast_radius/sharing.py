@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from private_s3.network import Network, name
-from private_s3.packets import claims, deciding, networks_of, partition
+from private_s3.path.packets import claims, deciding, networks_of, partition
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef, RouteTableTypeDef, SubnetTypeDef

@@ -9,27 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from private_s3 import (
-    aws,
-    error_text,
-    examination,
-    management,
-    particulars,
-    path,
-    path_findings,
-    told,
-)
+from private_s3 import aws, path
 from private_s3.callers import Caller
-from private_s3.diagnosis import Diagnosis, Finding, merged
-from private_s3.error_text import Clue
-from private_s3.examination import Examination
+from private_s3.doctor import error_text, examination, particulars, path_findings, told
+from private_s3.doctor.diagnosis import Diagnosis, Finding, merged
+from private_s3.doctor.error_text import Clue
+from private_s3.doctor.examination import Examination
+from private_s3.doctor.s3_findings import Decisions
+from private_s3.doctor.symptoms import OTHER_WAYS_IN
 from private_s3.network import Network
 from private_s3.parameters import Parameters
-from private_s3.path import Hop
+from private_s3.path.surroundings import Surroundings
+from private_s3.path.walk import Hop
+from private_s3.preflight import management
 from private_s3.record import Check
-from private_s3.s3_findings import Decisions
-from private_s3.surroundings import Surroundings
-from private_s3.symptoms import OTHER_WAYS_IN
 
 UNREADABLE = "could not read"
 # What fixes name, by instance.

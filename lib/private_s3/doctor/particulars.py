@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from private_s3 import network
-from private_s3.examination import Examination
+from private_s3.doctor.examination import Examination
 from private_s3.network import Network
-from private_s3.packets import LISTED, Claim, precedence
-from private_s3.place import Place
-from private_s3.surroundings import Surroundings, groups_of
+from private_s3.path.packets import LISTED, Claim, precedence
+from private_s3.path.place import Place
+from private_s3.path.surroundings import Surroundings, groups_of
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef

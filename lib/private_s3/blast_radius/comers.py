@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from iam_verdict import Principal
+from private_s3.blast_radius.sharing import Share
 from private_s3.callers import Caller, instance_arn
 from private_s3.identities import SERVICE_LINKED, Identities, Identity
 from private_s3.network import Network
 from private_s3.plan import NEW_ENDPOINT
-from private_s3.sharing import Share
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from private_s3 import aws, keys, management, permissions, quotas
+from private_s3 import aws
 from private_s3.callers import Caller
 from private_s3.errors import AwsRefused
 from private_s3.prediction import object_of_checks
+from private_s3.preflight import keys, management, permissions, quotas
 from private_s3.record import Check
 
 if TYPE_CHECKING:

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from private_s3 import aws, by_address, comers, endpoint, statements
-from private_s3.by_address import ByAddress
+from private_s3 import aws, endpoint, statements
+from private_s3.blast_radius import by_address, comers
+from private_s3.blast_radius.by_address import ByAddress
+from private_s3.blast_radius.endpoint_cut import Judge, Judgement
+from private_s3.blast_radius.sharing import Share, shares
 from private_s3.callers import Caller
-from private_s3.endpoint_cut import Judge, Judgement
 from private_s3.identities import REMEDY, Identities
 from private_s3.network import NOWHERE, Network, label, neighbours
 from private_s3.parameters import Parameters
 from private_s3.plan import NEW_ENDPOINT
 from private_s3.record import Check
-from private_s3.sharing import Share, shares
 from private_s3.tables import table
 
 if TYPE_CHECKING:

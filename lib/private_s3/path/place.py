@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from private_s3.network import Network
-from private_s3.packet_filters import acl_back, acl_networks, acl_out, group_networks, lets_out
-from private_s3.packets import (
+from private_s3.path.packet_filters import acl_back, acl_networks, acl_out, group_networks, lets_out
+from private_s3.path.packets import (
     Step,
     Verdict,
     drops,
@@ -20,8 +20,8 @@ from private_s3.packets import (
     ranges,
     unknown,
 )
-from private_s3.routing import Routing
-from private_s3.surroundings import ACLS, GROUPS, Surroundings, groups_of, interface_of
+from private_s3.path.routing import Routing
+from private_s3.path.surroundings import ACLS, GROUPS, Surroundings, groups_of, interface_of
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef, NetworkAclTypeDef, SecurityGroupTypeDef

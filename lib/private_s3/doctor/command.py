@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from private_s3 import aws, error_text, symptoms
+from private_s3 import aws
 from private_s3 import doctor as library
 from private_s3.clean import clean
-from private_s3.diagnosis import Diagnosis, Finding
+from private_s3.doctor import error_text, symptoms
+from private_s3.doctor.diagnosis import Diagnosis, Finding
 from private_s3.errors import AwsRefused, BadInput
 from private_s3.options import as_given, some_parameter_options, values
 from private_s3.parameters import Parameters

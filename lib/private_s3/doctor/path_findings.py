@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from private_s3 import told
-from private_s3.diagnosis import Finding
-from private_s3.endpoint_cut import Judge
-from private_s3.error_text import Clue
-from private_s3.examination import Examination
+from private_s3.blast_radius.endpoint_cut import Judge
+from private_s3.doctor import told
+from private_s3.doctor.diagnosis import Finding
+from private_s3.doctor.error_text import Clue
+from private_s3.doctor.examination import Examination
 from private_s3.network import Network
-from private_s3.path import HOPS, Hop
+from private_s3.path.walk import HOPS, Hop
 
 # By hop: what it is that is none of the known symptoms, and what to do about it.
 OTHERS = {

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from private_s3 import error_text, symptoms
-from private_s3.error_text import Clue
+from private_s3.doctor import error_text, symptoms
+from private_s3.doctor.error_text import Clue
 from private_s3.record import Check
 from private_s3.steps import Text
 from private_s3.tables import table
@@ -15,7 +15,7 @@ from private_s3.tables import table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from private_s3.path import Hop
+    from private_s3.path.walk import Hop
 
 COLUMNS = ("", "symptom", "what", "instance", "evidence", "fix")
 FIRST = "first"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from private_s3.diagnosis import Finding
-from private_s3.error_text import Clue
+from private_s3.doctor.diagnosis import Finding
+from private_s3.doctor.error_text import Clue
 
 # Where no Region is set, or none that S3 has there, the AWS CLI asks the S3 of this one.
 DEFAULT_REGION = "us-east-1"

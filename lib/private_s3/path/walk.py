@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, NamedTuple
 
-from private_s3 import endpoint_policy
 from private_s3.callers import Caller
-from private_s3.endpoint_policy import Asked
 from private_s3.network import Network
-from private_s3.packets import Step, Verdict, drops, few, passes, strays, unknown
-from private_s3.place import Place
+from private_s3.path import endpoint_policy
+from private_s3.path.endpoint_policy import Asked
+from private_s3.path.packets import Step, Verdict, drops, few, passes, strays, unknown
+from private_s3.path.place import Place
+from private_s3.path.surroundings import DNS, Surroundings
 from private_s3.record import Check
-from private_s3.surroundings import DNS, Surroundings
 from private_s3.tables import table
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from iam_verdict import PolicyError, Verdict
-from private_s3 import access, bucket, dry_run, endpoint, plan
+from private_s3 import access, bucket, endpoint, plan
 from private_s3.callers import Caller, instance_arn
 from private_s3.network import tags
-from private_s3.own_policies import WORST, Asked, verdict
 from private_s3.plan import Change
+from private_s3.preflight import dry_run
+from private_s3.preflight.own_policies import WORST, Asked, verdict
 from private_s3.record import Check, State
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from private_s3.figures import (
     wrapped,
 )
 from private_s3.network import name
-from private_s3.path import Hop, first_blocker
+from private_s3.path.walk import Hop, first_blocker
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef

@@ -17,8 +17,8 @@ from iam_verdict import PolicyError, Verdict
 from private_s3 import access, aws, statements
 from private_s3.callers import Caller
 from private_s3.errors import AwsRefused
-from private_s3.own_policies import WORST, Asked
-from private_s3.own_policies import verdict as decided
+from private_s3.preflight.own_policies import WORST, Asked
+from private_s3.preflight.own_policies import verdict as decided
 from private_s3.record import Check
 
 OWN_KEYS, AWS_KEY = "AES256", "alias/aws/s3"

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from private_s3.packets import (
+from private_s3.path.packets import (
     Lists,
     Step,
     drops,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from private_s3 import error_patterns as known
 from private_s3.clean import clean
+from private_s3.doctor import error_patterns as known
 
 # Of what is longer, text or line, the beginning and the end are read: errors stand there.
 LIMIT, LINE, MOST_CLUES, QUOTED = 200_000, 8_000, 50, 300
