@@ -206,6 +206,12 @@ def test_a_text_alone_makes_no_finding_where_the_account_speaks_against_it(
     assert found.findings == [] and "Yet the text says" in found.sentence()
 
 
+def test_behind_the_first_blocker_nothing_is_found_that_is_not_there(ward: Ward) -> None:
+    """The policy names the right endpoint, though no route leads to it now."""
+    with ACCOUNTS["restrict_to endpoint"](ward) as changes, ward.planted(1):
+        assert [one.symptom for one in ward.diagnose(**changes).findings] == [1]
+
+
 def test_services_that_are_not_to_keep_their_access_are_not_missed(ward: Ward) -> None:
     with ward.planted(24):
         assert ward.diagnose(allow_services=False).findings == []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from private_s3.preflight import keys, permissions, quotas
 from private_s3.record import Check, Record
 
 from ..conftest import PROJECT, enter
+from ..rehearsal.conftest import run
 from .worlds import policy, role, statement
 
 BUCKET, S3 = "rehearsal-private-data", "com.amazonaws.ap-northeast-1.s3"
@@ -98,7 +101,9 @@ def seat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Seat]:
     enter(shared, tmp_path, monkeypatch)
-    monkeypatch.setattr("private_s3.aws.time.sleep", lambda seconds: None)
+    # Nothing is gained by waiting for what is planted to stay.
+    clock = SimpleNamespace(sleep=lambda seconds: None, monotonic=time.monotonic)
+    monkeypatch.setattr(aws, "time", clock)
     yield Seat(shared, bound, tmp_path / "changes")
     shared.unplant()
 
@@ -328,10 +333,16 @@ def test_to_send_the_checks_needs_the_document_and_every_instance(seat: Seat) ->
         by_tag = {"StringLike": {f"ssm:resourceTag/{tag}": "*"}}
         with seat.deny("ssm:SendCommand", Resource=instances, Condition=by_tag):
             assert seat.checks(seat.applying())[RUN].state == expected
-    by_factor = {"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}}
-    with seat.deny("ssm:SendCommand", Condition=by_factor):
-        check = seat.checks(seat.applying())[RUN]
-    assert check.state == "UNCERTAIN" and "aws:MultiFactorAuthPresent" in check.detail
+    # Of keys that nobody can know here, and of the tags of AWS's document.
+    for key, value in (
+        ("aws:MultiFactorAuthPresent", "false"),
+        ("ssm:SessionDocumentAccessCheck", "true"),
+        ("aws:ResourceTag/team", "blue"),
+    ):
+        by_key = {"StringEquals": {key: value}}
+        with seat.deny("ssm:SendCommand", Resource=document, Condition=by_key):
+            check = seat.checks(seat.applying())[RUN]
+        assert check.state == "UNCERTAIN" and key in check.detail
 
 
 # -- quotas ---------------------------------------------------------------------------------------
@@ -557,97 +568,118 @@ def test_without_a_key_of_kms_there_is_nothing_to_ask(seat: Seat) -> None:
     assert seat.checks()[KEY].state == "PASS"
 
 
-@pytest.mark.parametrize(
-    ("key_policy", "own", "state", "told"),
-    [
-        ([TO_ROLE], [], "PASS", "kms:Decrypt, kms:GenerateDataKey on arn:aws:kms:"),
-        ([DELEGATES], [IN_IDENTITY], "PASS", "kms:Decrypt, kms:GenerateDataKey on"),
-        # The account may be let decide, and has not; or it has, but is not let.
-        ([DELEGATES], [], "FAIL", "no identity-based policy allows it"),
-        (
-            [{**TO_ROLE, "Principal": {"AWS": role("auditor")}}],
-            [IN_IDENTITY],
-            "FAIL",
-            "no policy of the key allows it",
-        ),
-        ([{**TO_ROLE, "Action": "kms:Decrypt"}], [], "FAIL", "kms:GenerateDataKey on"),
-        (
-            [TO_ROLE, {**TO_ROLE, "Sid": "No", "Effect": "Deny", "Action": "kms:Decrypt"}],
-            [],
-            "FAIL",
-            "Deny by No of policy of the key",
-        ),
-        (
-            [TO_ROLE],
-            [{**IN_IDENTITY, "Sid": "Mine", "Effect": "Deny"}],
-            "FAIL",
-            "Deny by Mine of policy more",
-        ),
-        # S3 asks on behalf of the instance: what AWS knows of its way stays behind.
-        (
-            [{**TO_ROLE, "Condition": {"StringEquals": {"aws:SourceVpc": "vpc-1"}}}],
-            [],
-            "FAIL",
-            "no identity-based policy allows it",
-        ),
-        (
-            [
-                TO_ROLE,
-                {
-                    **TO_ROLE,
-                    "Sid": "OnlyByOurEndpoint",
-                    "Effect": "Deny",
-                    "Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}},
-                },
-            ],
-            [],
-            "FAIL",
-            "Deny by OnlyByOurEndpoint of policy of the key",
-        ),
-        (
-            [
-                {
-                    **TO_ROLE,
-                    "Condition": {
-                        "StringEquals": {
-                            "kms:ViaService": f"s3.{REGION}.amazonaws.com",
-                            "kms:CallerAccount": ACCOUNT,
-                        },
-                        "Bool": {"aws:ViaAWSService": "true"},
-                        "StringLike": {
-                            "kms:EncryptionContext:aws:s3:arn": f"arn:aws:s3:::{BUCKET}/*"
-                        },
+# Policies of the key besides the administrators', statements of the role, and what is predicted.
+KEY_CASES: list[tuple[list[Any], list[Any], str, str]] = [
+    ([TO_ROLE], [], "PASS", "kms:Decrypt, kms:GenerateDataKey on arn:aws:kms:"),
+    ([DELEGATES], [IN_IDENTITY], "PASS", "kms:Decrypt, kms:GenerateDataKey on"),
+    # The account may be let decide, and has not; or it has, but is not let.
+    ([DELEGATES], [], "FAIL", "no identity-based policy allows it"),
+    (
+        [{**TO_ROLE, "Principal": {"AWS": role("auditor")}}],
+        [IN_IDENTITY],
+        "FAIL",
+        "no policy of the key allows it",
+    ),
+    ([{**TO_ROLE, "Action": "kms:Decrypt"}], [], "FAIL", "kms:GenerateDataKey on"),
+    (
+        [TO_ROLE, {**TO_ROLE, "Sid": "No", "Effect": "Deny", "Action": "kms:Decrypt"}],
+        [],
+        "FAIL",
+        "Deny by No of policy of the key",
+    ),
+    (
+        [TO_ROLE],
+        [{**IN_IDENTITY, "Sid": "Mine", "Effect": "Deny"}],
+        "FAIL",
+        "Deny by Mine of policy more",
+    ),
+    # S3 asks on behalf of the instance: what AWS knows of its way stays behind.
+    (
+        [{**TO_ROLE, "Condition": {"StringEquals": {"aws:SourceVpc": "vpc-1"}}}],
+        [],
+        "FAIL",
+        "no identity-based policy allows it",
+    ),
+    (
+        [
+            TO_ROLE,
+            {
+                **TO_ROLE,
+                "Sid": "OnlyByOurEndpoint",
+                "Effect": "Deny",
+                "Condition": {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}},
+            },
+        ],
+        [],
+        "FAIL",
+        "Deny by OnlyByOurEndpoint of policy of the key",
+    ),
+    (
+        [
+            {
+                **TO_ROLE,
+                "Condition": {
+                    "StringEquals": {
+                        "kms:ViaService": f"s3.{REGION}.amazonaws.com",
+                        "kms:CallerAccount": ACCOUNT,
                     },
-                }
-            ],
-            [],
-            "PASS",
-            "kms:Decrypt",
-        ),
-        (
-            [{**TO_ROLE, "Condition": {"StringEquals": {"kms:ViaService": "ec2.amazonaws.com"}}}],
-            [],
-            "FAIL",
-            "no identity-based policy allows it",
-        ),
-        (
-            [{**TO_ROLE, "Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}],
-            [],
-            "UNCERTAIN",
-            "aws:SourceIp",
-        ),
-    ],
-)
+                    "Bool": {"aws:ViaAWSService": "true"},
+                    "StringLike": {"kms:EncryptionContext:aws:s3:arn": f"arn:aws:s3:::{BUCKET}/*"},
+                },
+            }
+        ],
+        [],
+        "PASS",
+        "kms:Decrypt",
+    ),
+    (
+        [{**TO_ROLE, "Condition": {"StringEquals": {"kms:ViaService": "ec2.amazonaws.com"}}}],
+        [],
+        "FAIL",
+        "no identity-based policy allows it",
+    ),
+    (
+        [{**TO_ROLE, "Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}}],
+        [],
+        "UNCERTAIN",
+        "aws:SourceIp",
+    ),
+]
+
+
+@pytest.mark.parametrize(("key_policy", "own", "state", "told"), KEY_CASES)
 def test_the_role_must_be_let_use_the_key_through_s3(
     seat: Seat, key_policy: list[Any], own: list[Any], state: str, told: str
 ) -> None:
-    more = seat.role_policy(*own, who="app-instance") if own else seat.deny("x:y", who="auditor")
+    more = seat.role_policy(*own, who="app-instance") if own else nullcontext()
     with encrypted(seat, *key_policy) as key, more:
         check = key_check(seat)
     assert (check.name, check.state) == (BY_ROLE, state), check.detail
     assert told in check.detail and key in check.detail
     if state != "PASS":
         assert "kms:ViaService s3.ap-northeast-1.amazonaws.com" in check.remedy
+
+
+PUT_AND_GET = f"""
+export AWS_DEFAULT_REGION={REGION}
+for verb in put get; do
+    file=$(mktemp)
+    case $verb in put) set -- --body "$file" ;; get) set -- "$file" ;; esac
+    aws s3api $verb-object --bucket {BUCKET} --key by-key "$@" > /dev/null || exit 1
+done
+"""
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 4, 5, 8, 9])
+def test_what_is_predicted_of_a_key_is_what_s3_then_says(seat: Seat, number: int) -> None:
+    key_policy, own, state, _ = KEY_CASES[number]
+    more = seat.role_policy(*own, who="app-instance") if own else nullcontext()
+    table = {"RouteTableIds": [seat.ids["private-a"]]}
+    with encrypted(seat, *key_policy), more, seat.endpoints(table):
+        done = run(seat.account, PUT_AND_GET)
+        assert key_check(seat).state == state
+    assert done["Status"] == ("Success" if state == "PASS" else "Failed"), done
+    assert state == "PASS" or "AccessDenied" in done["StandardErrorContent"]
 
 
 def test_a_key_of_the_bucket_has_the_bucket_for_its_context(seat: Seat) -> None:
