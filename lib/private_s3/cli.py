@@ -345,7 +345,7 @@ def _plant(account: Account, names: Sequence[str]) -> None:
         given = as_given(Path("params/rehearsal.yaml"), changes)
         click.echo(f"Planted {name}: {symptom.about}")
         click.echo(f"  {where}: {symptoms.command(account, name)}")
-        click.echo(f"  find it: private-s3 doctor {given}")
+        click.echo(f"  find it: private-s3 doctor {given} --error TEXT, with what that printed")
 
 
 def _session(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from private_s3 import probes
 from private_s3.errors import CheckFailed, RunbookError
-from private_s3.probes import CHECK_PREFIX as CHECK_PREFIX
 from private_s3.probes import OTHER_REGIONS, PROBES, READS, UNREACHED, WRITES, Observation
 from private_s3.record import Check
 from private_s3.tables import table

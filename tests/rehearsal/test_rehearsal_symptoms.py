@@ -374,8 +374,10 @@ def test_the_lab_says_what_it_planted_and_how_it_is_seen(outside: None) -> None:
     assert up.startswith("Rehearsal account 123456789012 is up")
     assert lines[0] == f"Planted no-route: {SYMPTOMS['no-route'].about}"
     assert lines[1].startswith("  see it on app-1: AWS_MAX_ATTEMPTS=1 aws s3api list-objects-v2")
-    assert lines[2] == "  find it: private-s3 doctor -f params/rehearsal.yaml"
-    found = "  find it: private-s3 doctor -f params/rehearsal.yaml -p bucket=rehearsal-us-east-1"
+    text = " --error TEXT, with what that printed"
+    assert lines[2] == f"  find it: private-s3 doctor -f params/rehearsal.yaml{text}"
+    given = "-f params/rehearsal.yaml -p bucket=rehearsal-us-east-1"
+    found = f"  find it: private-s3 doctor {given}{text}"
     assert lines[5] == found and len(lines) == 6
 
 

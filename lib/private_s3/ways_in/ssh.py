@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,37 +85,31 @@ class OpenSsh:
         if not ids:
             return Heard([], {})
         program, mark = _program(), printed.mark(script)
-        text = printed.marked(script, mark)
         commands = {one: self.command(program, one) for one in ids}
+        ended = self._run(commands, printed.marked(script, mark))
+        heard = {one: self._heard(one, end, mark, probes) for one, end in ended.items()}
+        silent = {one: found for one, found in heard.items() if isinstance(found, Silence)}
+        seen = [found for found in heard.values() if not isinstance(found, Silence)]
+        return Heard([observation for found in seen for observation in found], silent)
+
+    def _run(self, commands: Mapping[str, Sequence[str]], script: str) -> dict[str, Ended]:
+        """How ssh ended for each instance, noted in the journal before and after."""
+        ids = list(commands)
         told = {
             "InstanceIds": ids,
             "configuration": self.configuration.name if self.configuration else "the operator's",
-            "script": f"sha256 {digest(text)}",
+            "script": f"sha256 {digest(script)}",
         }
         many = f"{len(ids)} instances" if ids[1:] else ids[0]
         limit = TIME_LIMIT * -(-len(ids) // AT_ONCE)
+        bounds = {"limit": TIME_LIMIT, "at_once": AT_ONCE, "longest": printed.LONGEST}
         with (
             self.write(OPERATION, told, "-") as outcome,
             progress.waiting(f"the answers of {many}", limit) as tick,
         ):
-            ended = run(
-                commands,
-                text,
-                limit=TIME_LIMIT,
-                at_once=AT_ONCE,
-                longest=printed.LONGEST,
-                tick=tick,
-            )
+            ended = run(commands, script, **bounds, tick=tick)
             outcome.values = {"ended": {one: str(end) for one, end in ended.items()}}
-        seen: list[Observation] = []
-        silent: dict[str, Silence] = {}
-        for one in ids:
-            heard = self._heard(one, ended[one], mark, probes)
-            if isinstance(heard, Silence):
-                silent[one] = heard
-            else:
-                seen += heard
-        return Heard(seen, silent)
+        return ended
 
     def command(self, program: str, instance_id: str) -> list[str]:
         """The command line for an instance, which has nothing in it but its id."""
