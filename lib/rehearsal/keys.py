@@ -197,7 +197,7 @@ def judge(request: Request, policies: Policies) -> Verdict:
     if request.principal.kind != "root":
         by_name = decide(request, replace(policies, identity=()))
         if by_name.allowed:
-            return by_name
+            return decide(request, policies)  # their own policies may still deny it
     both = replace(request, resource_account="the key")  # as across accounts, both must allow
     let_in = decide(both, replace(policies, identity=(_ANYTHING,), boundary=None))
     return decide(both, policies) if let_in.allowed else let_in

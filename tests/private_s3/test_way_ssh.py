@@ -161,7 +161,7 @@ def test_real_ssh_takes_all_options_and_no_configuration_takes_them_back(tmp_pat
         "  ForwardX11 yes\n  NoHostAuthenticationForLocalhost yes\n  VerifyHostKeyDNS yes\n"
         "  ControlMaster auto\n  ControlPath /tmp/%h\n  UpdateHostKeys yes\n"
         "  LocalForward 8080 localhost:80\n  PermitLocalCommand yes\n  LocalCommand reboot\n"
-        "  RemoteCommand reboot\n  Tunnel yes\n"
+        "  RemoteCommand reboot\n  Tunnel yes\n  LogLevel QUIET\n  RequestTTY force\n"
     )
     command = OpenSsh(lambda *_: None, config).command("ssh", ONE)  # type: ignore[arg-type]
     at = command.index("-T")
@@ -185,6 +185,7 @@ def test_real_ssh_takes_all_options_and_no_configuration_takes_them_back(tmp_pat
         assert found.get(name, "no") in ("no", "false"), name
     assert found["batchmode"] == "yes" and found["clearallforwardings"] == "yes"
     assert {"controlpath", "remotecommand"}.isdisjoint(found)
+    assert found["loglevel"] == "INFO" and found["requesttty"] in ("no", "false")
 
 
 @pytest.mark.parametrize("name", ["", "-oProxyCommand=reboot", "i-1", f"{ONE}\n", f"{ONE};reboot"])

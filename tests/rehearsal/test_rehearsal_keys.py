@@ -150,6 +150,8 @@ def test_a_key_policy_that_names_the_role_needs_no_other(key: Key) -> None:
 def test_a_deny_of_either_side_wins(key: Key) -> None:
     key.role(allow(READ), {**allow(READ), "Effect": "Deny"})
     assert key.get() == denied(READ, key.arn, "with an explicit deny in an identity-based policy")
+    key.policy(ACCOUNT, allow(READ, principal=ROLE))  # by name: what the role allows is not asked
+    assert key.get() == denied(READ, key.arn, "with an explicit deny in an identity-based policy")
     key.role(allow(READ))
     key.policy(ACCOUNT, {**allow(READ, principal="*"), "Effect": "Deny"})
     assert key.get() == denied(READ, key.arn, "with an explicit deny in a resource-based policy")

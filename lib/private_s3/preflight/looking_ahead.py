@@ -57,7 +57,7 @@ def _way_onto_the_instances(planned: Planned) -> Iterator[Check]:
     else:
         detail = f"not needed: check_by is {check_by}"
         yield Check("Systems Manager reaches the instances", "SKIPPED", detail)
-    if instances:
+    if instances and not planned.record.parameters.applying:
         yield Check(
             "the AWS CLI is on the instances", "SKIPPED", "only they can say: step 50 asks them"
         )

@@ -39,6 +39,7 @@ OPTIONS = {
     "Tunnel": "no",
     "PermitLocalCommand": "no",
     "RemoteCommand": "none",
+    "LogLevel": "INFO",  # what it says is what the operator is told
     "ConnectTimeout": str(CONNECT_TIMEOUT),
     "ServerAliveInterval": "15",
     "ServerAliveCountMax": "2",
