@@ -119,8 +119,8 @@ def test_a_healthy_account_has_nothing_in_the_way(seat: Seat) -> None:
     found = seat.checks()
     assert {name: s for name, s in states(found).items() if s != "PASS"} == {CLI: "SKIPPED"}
     assert len(found) == 14
-    applying = seat.checks(seat.applying())
-    assert states(applying) == states(found)
+    applying = seat.checks(seat.applying())  # in which step 50 asks for the AWS CLI itself
+    assert states(applying) == {name: s for name, s in states(found).items() if name != CLI}
 
 
 CALLS = {
