@@ -467,6 +467,8 @@ def test_with_the_account_ends_everything(how: str, config: Path) -> None:
             account.process.kill()
     finally:
         account.close()
+    if how == "in good order":
+        assert not opened.parent.exists()
     with one:
         assert one.wait(timeout=10) == 255
     assert until(lambda: not [pid for pid in serving if psutil.pid_exists(pid)])
