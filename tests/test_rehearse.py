@@ -43,8 +43,14 @@ def rehearse(folder: Path, *options: str) -> str:
 def outputs(path: Path, folder: Path) -> list[Any]:
     """All that the notebook shows, but for the name of the folder that it was given."""
     notebook = nbformat.read(path, as_version=4)
-    shown = [cell.outputs for cell in notebook.cells if cell.cell_type == "code"]
+    shown = [joined(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
     return list(json.loads(json.dumps(shown).replace(str(folder), "FOLDER")))
+
+
+def joined(shown: list[Any]) -> list[Any]:
+    """The outputs of a cell, its printed text in one: in how many it comes is a matter of speed."""
+    printed = "".join(one.text for one in shown if one.output_type == "stream")
+    return [printed, *(one for one in shown if one.output_type != "stream")]
 
 
 def test_two_rehearsals_say_the_same_and_leave_the_same_evidence(tmp_path: Path) -> None:
