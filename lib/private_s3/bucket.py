@@ -40,24 +40,44 @@ def read(account: aws.Account, parameters: Parameters) -> Bucket:
     endpoints"). GetBucketLocation answers also to those who may not see the data.
     """
     bucket = parameters.bucket
-    attempted = f"read the bucket {bucket}"
-    owned = {"Bucket": bucket, "ExpectedBucketOwner": account.id}
     try:
-        with aws.attempt(attempted, "grant s3:GetBucketLocation on it to the caller"):
-            location = account.s3.get_bucket_location(**owned)["LocationConstraint"]
+        where = region(account, bucket)
+    except AwsRefused as error:
+        where = region_told(error)
+        if where in ("", account.region):
+            raise  # whoever may not read where it is may not read the rest either
+    if where != account.region:
+        raise BadInput(
+            f"Could not plan a gateway endpoint in {account.region} for {bucket}.",
+            f"The bucket is in {where}; a gateway endpoint serves its own Region only.",
+            "correct bucket or region, or use a copy of the bucket in this Region",
+        )
+    return Bucket(bucket, read_policy(account, bucket))
+
+
+def region(account: aws.Account, bucket: str) -> str:
+    """The Region of a bucket; raises BadInput if there is none of this name.
+
+    IAM action: s3:GetBucketLocation.
+    """
+    remedy = f"grant s3:GetBucketLocation on {bucket} to the caller"
+    try:
+        with aws.attempt(f"read the Region of {bucket}", remedy):
+            answer = account.s3.get_bucket_location(Bucket=bucket, ExpectedBucketOwner=account.id)
     except AwsRefused as error:
         if error.code == "NoSuchBucket":
             raise BadInput(error.attempted, error.answer, "correct bucket") from error
         raise
     # Amazon S3 API Reference, GetBucketLocation: null is us-east-1, EU is eu-west-1.
-    region = {None: "us-east-1", "EU": "eu-west-1"}.get(location, location)
-    if region != account.region:
-        raise BadInput(
-            f"Could not plan a gateway endpoint in {account.region} for {bucket}.",
-            f"The bucket is in {region}; a gateway endpoint serves its own Region only.",
-            "correct bucket or region, or use a copy of the bucket in this Region",
-        )
-    return Bucket(bucket, read_policy(account, bucket))
+    location = answer["LocationConstraint"]
+    return {None: "us-east-1", "EU": "eu-west-1"}.get(location, location)
+
+
+def region_told(refusal: AwsRefused) -> str:
+    """The Region of the bucket, which S3 tells to most of those whom it refuses; else empty."""
+    response: Any = getattr(refusal.__cause__, "response", {})
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(headers.get("x-amz-bucket-region", ""))
 
 
 def read_policy(account: aws.Account, bucket: str) -> str | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from iam_verdict import PolicyError, parse
 from private_s3 import aws, bucket, network
 from private_s3.access import Situation
 from private_s3.callers import Caller, Callers
 from private_s3.doctor.refusals import ENDPOINT_ID
-from private_s3.errors import AwsRefused, BadInput
+from private_s3.errors import AwsRefused
 from private_s3.identities import Identities
 from private_s3.network import NOWHERE, Network
 from private_s3.parameters import Parameters
@@ -139,27 +139,16 @@ def _read_bucket(seen: Examination) -> None:
 
 
 def _region(seen: Examination) -> str | None:
-    """The bucket's Region; S3 tells it besides to most of those whom it refuses."""
-    account, name = seen.account, seen.parameters.bucket
+    """The bucket's Region; None if neither an answer nor a refusal tells it."""
     try:
-        with aws.attempt(
-            f"read the Region of {name}", f"grant s3:GetBucketLocation on {name} to the caller"
-        ):
-            answer = account.s3.get_bucket_location(Bucket=name, ExpectedBucketOwner=account.id)
+        return bucket.region(seen.account, seen.parameters.bucket)
     except AwsRefused as error:
-        if error.code == "NoSuchBucket":
-            raise BadInput(error.attempted, error.answer, "correct bucket") from error
         if error.passing or not error.code:
             raise
-        response: Any = getattr(error.__cause__, "response", {})
-        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        if region := headers.get("x-amz-bucket-region"):
-            return str(region)
+        if told := bucket.region_told(error):
+            return told
         seen.unread[LOCATION] = Check.unread(LOCATION, error.answer, error.remedy)
         return None
-    # Amazon S3 API Reference, GetBucketLocation: null is us-east-1, EU is eu-west-1.
-    location = answer["LocationConstraint"]
-    return {None: "us-east-1", "EU": "eu-west-1"}.get(location, location)
 
 
 def _read_surroundings(seen: Examination, found: Network) -> None:
