@@ -16,12 +16,12 @@ from private_s3.prediction import endpoint_policies
 from private_s3.record import Check
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def now(
     account: aws.Account, parameters: Parameters, reading: Reading, identities: Identities
-) -> list[Hop]:
+) -> tuple[Hop, ...]:
     """Every hop of every instance, as the account was read; four calls to AWS, in most accounts.
 
     What may not be read makes a hop uncertain. IAM actions: see surroundings.read.
@@ -29,20 +29,20 @@ def now(
     return _hops(account, parameters, reading, identities, reading.network, {})
 
 
-def predicted(planned: Planned) -> list[Hop]:
+def predicted(planned: Planned) -> tuple[Hop, ...]:
     """The same with the routes of the plan, whether they are there already or not."""
     reading = planned.reading
     return after(planned, reading.network.predicted(planned.s3_routes(reading)))
 
 
-def after(planned: Planned, found: Network) -> list[Hop]:
+def after(planned: Planned, found: Network) -> tuple[Hop, ...]:
     """The same with the network as it is after the change, read or predicted."""
     policies = endpoint_policies(planned)
     parameters = planned.record.parameters
     return _hops(planned.account, parameters, planned.reading, planned.identities, found, policies)
 
 
-def certified(planned: Planned, hops: list[Hop]) -> list[Check]:
+def certified(planned: Planned, hops: Sequence[Hop]) -> list[Check]:
     """Whether the way of each instance is open now; SKIPPED while nothing is applied."""
     checks = path.checks(hops)
     if planned.record.parameters.applying:
@@ -57,9 +57,10 @@ def _hops(
     identities: Identities,
     found: Network,
     policies: Mapping[str, str],
-) -> list[Hop]:
+) -> tuple[Hop, ...]:
     callers = Callers(account, parameters, identities, found, [], "", reading.bucket.policy)
-    return path.hops(
+    # No list: a notebook that is run again would take that for a parameter.
+    found_hops = path.hops(
         found,
         surroundings.read(account.ec2, found),
         bucket=parameters.bucket,
@@ -68,3 +69,4 @@ def _hops(
         callers=callers.targets(),
         endpoint_policies=policies,
     )
+    return tuple(found_hops)
