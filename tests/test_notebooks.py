@@ -269,10 +269,16 @@ def test_it_holds_outputs_of_the_rehearsal_account_only(path: Path) -> None:
 def test_the_outputs_come_again(tmp_path: Path, account: Any) -> None:
     """nbval compares each output strictly; the notebooks run with nothing set.
 
-    It needs no file that says what to overlook: every output is the same in each run.
+    It needs no file that says what to overlook: every output is the same in each run. In the end
+    each could be run again in its kernel, which finds no more parameters there than at first.
     """
     for name in ("notebooks", "runbooks"):
         shutil.copytree(PROJECT / name, tmp_path / name)
+    for path in (tmp_path / "notebooks").glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        again = "assert Parameters.from_notebook(globals()) == parameters"
+        notebook.cells.append(nbformat.v4.new_code_cell(again, id="run-again"))
+        nbformat.write(notebook, path)
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"),

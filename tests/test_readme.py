@@ -19,9 +19,10 @@ import click
 import mistune
 import pytest
 
-from private_s3.cli import lab, main
+from private_s3.cli import main
 from private_s3.doctor.symptoms import SYMPTOMS
 from private_s3.parameters import Parameters
+from private_s3.rehearsing import lab
 from rehearsal.symptoms import SYMPTOMS as PLANTED
 
 TOP = Path(__file__).parents[1]

@@ -410,7 +410,7 @@ def test_jupyterlab_opens_on_what_is_broken(outside: None, monkeypatch: pytest.M
         shown = ec2.describe_vpc_attribute(VpcId=found["VpcId"], Attribute="enableDnsSupport")
         seen.append(shown["EnableDnsSupport"]["Value"])
 
-    monkeypatch.setattr("private_s3.cli._session", session)
+    monkeypatch.setattr("private_s3.rehearsing.session", session)
     result = lab("--jupyter", "--fault", "no-dns")
     assert result.exit_code == 0, result.output
     assert seen == [False]
