@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # what they say is said by the word or sign itself.
 GREEN, RED, AMBER, GREY = "#1b6e3c", "#b3261e", "#8a5a00", "#565d66"
 STATES = {"PASS": GREEN, "FAIL": RED, "UNCERTAIN": AMBER, "SKIPPED": GREY}
+STATES |= {"open": GREEN, "blocked": RED, "uncertain": AMBER}  # of the hops to S3
 SIGNS = {"+": GREEN, "-": RED}
 # Browsers part words at these: ids, ARNs and names that hold one are kept whole.
 _PARTED = re.compile(r"\S+[-/]\S+")
