@@ -76,10 +76,15 @@ def _same(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _outputs(path: Path) -> Any:
-    """The texts that a notebook shows, cell by cell."""
+    """The texts that a notebook shows, cell by cell: what is printed first, and whole.
+
+    In how many pieces it is printed is a matter of speed.
+    """
     for cell in json.loads(path.read_text())["cells"]:
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {"text/plain": output.get("text")})
+        outputs = cell.get("outputs", ())
+        if printed := "".join("".join(one["text"]) for one in outputs if "text" in one):
+            yield cell["id"], [_timeless(printed)]
+        for data in (one["data"] for one in outputs if "data" in one):
             kinds = ("text/html", "text/markdown", "text/plain")
             yield cell["id"], [_timeless("".join(data[kind])) for kind in kinds if kind in data]
 

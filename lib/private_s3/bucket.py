@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from private_s3 import aws, endpoint, statements
 from private_s3.callers import instance_arn
 from private_s3.errors import AwsRefused, BadInput
@@ -75,8 +77,10 @@ def region(account: aws.Account, bucket: str) -> str:
 
 def region_told(refusal: AwsRefused) -> str:
     """The Region of the bucket, which S3 tells to most of those whom it refuses; else empty."""
-    response: Any = getattr(refusal.__cause__, "response", {})
-    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    answer = refusal.__cause__
+    if not isinstance(answer, ClientError):  # S3 has said nothing: the connection was lost
+        return ""
+    headers = answer.response["ResponseMetadata"].get("HTTPHeaders", {})
     return str(headers.get("x-amz-bucket-region", ""))
 
 

@@ -96,11 +96,13 @@ class Network:
         return sorted({self.route_table_of(i["SubnetId"])["RouteTableId"] for i in self.instances})
 
     def s3_goes_to(self, route_table: RouteTableTypeDef) -> str:
-        """Target that the table has for S3: a gateway endpoint, a way out, or `nowhere`."""
-        by_destination = {
-            destination(route): target(route)
+        """Target that the table has for S3: a gateway endpoint, a way out, or `nowhere`.
+
+        Goes by the routes for S3's list and for everything; `private_s3.path` follows all of them.
+        """
+        by_destination = {  # a black hole takes its packets too, and drops them
+            destination(route): target(route) if route.get("State") == "active" else NOWHERE
             for route in route_table["Routes"]
-            if route.get("State") == "active"
         }
         return by_destination.get(self.prefix_list_id) or by_destination.get("0.0.0.0/0", NOWHERE)
 

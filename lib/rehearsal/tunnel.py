@@ -6,6 +6,7 @@ of the instance.
 """
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -17,6 +18,8 @@ _ANSWERS = {b"+": "", b"-": "The rehearsal account has no such running instance.
 
 def main(file: str, instance_id: str) -> None:
     """Does what the module says; SystemExit with a reason where the door stays closed."""
+    # With this ssh ends it. Under nohup it would be ignored, and so keep ssh's caller waiting.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     port, secret = Path(file).read_text().split()
     with socket.create_connection(("127.0.0.1", int(port)), timeout=10) as door:
         door.settimeout(None)

@@ -60,6 +60,7 @@ def test_the_main_table_does_not_shadow_an_association_that_is_listed_later() ->
         ((NAT,), "nat-1"),
         ((NAT, S3), "vpce-1"),
         (({**NAT, "State": "blackhole"},), "nowhere"),
+        ((NAT, {**S3, "State": "blackhole"}), "nowhere"),
         (({**S3, "DestinationPrefixListId": "pl-dynamodb"},), "nowhere"),
     ],
 )

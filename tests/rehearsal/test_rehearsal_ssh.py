@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -330,6 +331,16 @@ def test_the_security_group_decides_who_comes_in(
 def test_an_instance_without_the_rule_is_out_of_reach(running: Account, config: Path) -> None:
     done = ssh(config, running.ids["worker-1"], "echo in")
     assert done.returncode == 255 and "timed out" in done.stderr
+
+
+def test_nothing_is_left_of_it_where_hangups_are_ignored(running: Account, config: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        done = ssh(config, running.ids["worker-1"], "echo in")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert done.returncode == 255 and "timed out" in done.stderr
+    assert gone(str(config.parent / "door"))
 
 
 def test_an_instance_that_comes_later_has_a_key_and_one_that_goes_has_no_door(
