@@ -47,7 +47,9 @@ def test_a_write_that_failed_once_is_got_over(pressed: Any) -> None:
 
 
 def test_a_failure_that_lasts_stops_the_step_in_three_lines(pressed: Any) -> None:
-    """Status says no more than is so; then the step is run again, and undone, to the same end."""
+    """What only looks ahead goes on, and says what it could not read. Status says no more than is
+    so; then the step is run again, and undone, to the same end.
+    """
     assert trouble(pressed, lambda case: case["befalls"] == "all") == []
 
 
