@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import nbformat
 from click.testing import CliRunner
 
 from private_s3 import cli
@@ -76,17 +77,19 @@ def _same(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _outputs(path: Path) -> Any:
-    """The texts that a notebook shows, cell by cell: what is printed first, and whole.
+    """The texts that a notebook shows, cell by cell."""
+    kinds = ("text/html", "text/markdown", "text/plain")
+    for cell in nbformat.read(path, as_version=4).cells:
+        printed, *others = joined(cell.get("outputs", []))
+        shown = [{"text/plain": printed}] if printed else []
+        for data in [*shown, *(one.data for one in others)]:
+            yield cell.id, [_timeless(data[kind]) for kind in kinds if kind in data]
 
-    In how many pieces it is printed is a matter of speed.
-    """
-    for cell in json.loads(path.read_text())["cells"]:
-        outputs = cell.get("outputs", ())
-        if printed := "".join("".join(one["text"]) for one in outputs if "text" in one):
-            yield cell["id"], [_timeless(printed)]
-        for data in (one["data"] for one in outputs if "data" in one):
-            kinds = ("text/html", "text/markdown", "text/plain")
-            yield cell["id"], [_timeless("".join(data[kind])) for kind in kinds if kind in data]
+
+def joined(shown: list[Any]) -> list[Any]:
+    """The outputs of a cell, its printed text in one: in how many it comes is a matter of speed."""
+    printed = "".join(one.text for one in shown if one.output_type == "stream")
+    return [printed, *(one for one in shown if one.output_type != "stream")]
 
 
 def _line(line: dict[str, Any]) -> Any:

@@ -121,7 +121,6 @@ class Bench:
             "kms:GetKeyPolicy": self._key_of_its_own,
             "kms:ListGrants": self._key_of_its_own,
             "s3:DeleteBucketPolicy": self._no_policy,
-            "servicequotas:GetServiceQuota": self._many_endpoints,
         }
         with prepare.get(action, nullcontext)():
             try:
@@ -179,13 +178,6 @@ class Bench:
     def _another_endpoint(self) -> Iterator[None]:
         """Somebody else's, beside the route table of the instances: the plan is to extend it."""
         self._make_endpoint("rehearsal", RouteTableIds=[self.account.ids["main"]])
-        yield
-
-    @contextmanager
-    def _many_endpoints(self) -> Iterator[None]:
-        """As many in the Region as every account may have at least."""
-        for _ in range(20):
-            self._make_endpoint("shared")
         yield
 
     def _make_endpoint(self, vpc: str, **request: Any) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 import nbformat
 import pytest
 
+from .example import joined
+
 PROJECT = Path(__file__).parent.parent
 COMMAND = [str(Path(sys.executable).with_name("private-s3")), "rehearse"]
 PASSES = {
@@ -45,12 +47,6 @@ def outputs(path: Path, folder: Path) -> list[Any]:
     notebook = nbformat.read(path, as_version=4)
     shown = [joined(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
     return list(json.loads(json.dumps(shown).replace(str(folder), "FOLDER")))
-
-
-def joined(shown: list[Any]) -> list[Any]:
-    """The outputs of a cell, its printed text in one: in how many it comes is a matter of speed."""
-    printed = "".join(one.text for one in shown if one.output_type == "stream")
-    return [printed, *(one for one in shown if one.output_type != "stream")]
 
 
 def test_two_rehearsals_say_the_same_and_leave_the_same_evidence(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from private_s3 import aws, endpoint, plan
 from private_s3.errors import AwsRefused
 from private_s3.network import destination
-from private_s3.record import Check, State
+from private_s3.record import Check
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import RouteTableTypeDef
@@ -105,23 +105,24 @@ def _of_policy(planned: Planned) -> Iterator[Check]:
 
 
 def _room(planned: Planned, title: str, used: int, quota: Quota) -> Check:
-    """Whether one more goes; a quota that cannot be read is taken for what it is at least."""
+    """Whether one more goes. A quota is asked for where it may be reached, and always that of
+    gateway endpoints, of which AWS gives few.
+    """
     region = planned.account.region
     remedy = (
         f"request an increase of the quota {quota.code} ({quota.what}) of VPC in {region}: "
         f"aws service-quotas request-service-quota-increase --service-code vpc "
         f"--quota-code {quota.code} --desired-value {used + 5} --region {region}"
     )
-    limit, unread = quota.least, ""
-    state: State = "FAIL"
+    limit = quota.least
     if quota is GATEWAY_ENDPOINTS or used >= quota.least:
         try:
             limit = value(planned.account, quota)
         except AwsRefused as error:
-            state, unread = "UNCERTAIN", f"; the quota could not be read: {error.answer}"
-            remedy = f"{error.remedy}; if there is no room, {remedy}"
-    detail = f"{used} of {limit} {quota.what}{' at least' if unread else ''}{unread}"
-    return Check(title, "PASS" if used < limit else state, detail, remedy)
+            detail = f"{used} of at least {limit} {quota.what}; the quota: {error.answer}"
+            then = f"{error.remedy}; if there is no room, {remedy}"
+            return Check(title, "UNCERTAIN", detail, then)
+    return Check.of(title, used < limit, f"{used} of {limit} {quota.what}", remedy)
 
 
 def value(account: aws.Account, quota: Quota) -> int:
