@@ -25,7 +25,7 @@ notebooks: $(READY)  ## write the committed outputs anew, from the emulated acco
 	@$(BIN)/python -m tests.write_notebooks
 
 oracle: $(READY)  ## compare over 200,000 access decisions with an independent engine; needs node
-	@$(BIN)/python -m tests.oracle
+	@$(BIN)/python -m tests.support.oracle
 
 bench: $(READY)  ## how fast it is, against the fastest that it could be
 	@$(BIN)/python -m tests.bench

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from iam_verdict import Policies, Principal, Request, decide
-from tests.oracle import corpus
+from tests.support.oracle import corpus
 
 _REPEATS = 7
 

@@ -15,10 +15,9 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 import rehearsal
+from tests import PROJECT
+from tests.support import example
 
-from . import example
-
-PROJECT = Path(__file__).parent.parent
 NOTEBOOKS = PROJECT / "notebooks"
 
 

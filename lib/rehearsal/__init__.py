@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
@@ -159,6 +160,26 @@ class Account:
         """
         self._ask("act", act=act, **on)
 
+    def reset(self) -> None:
+        """Puts the account back to its start, whatever was done to it; StartError if it fails.
+
+        Its ids, keys and address stay, so that clients made before go on working. Connections end,
+        and so do scripts on its instances.
+        """
+        assert self.process.stdin and self.process.stdout
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+            answer = json.loads(self.process.stdout.readline() or '{"error": "Its process ended."}')
+        except BrokenPipeError:
+            answer = {"error": "Its process ended."}
+        if "error" in answer:
+            raise StartError(
+                "Could not put the rehearsal account back to its start.\n"
+                f"{answer['error']}\n"
+                "Next: start another"
+            )
+
     def close(self) -> None:
         """Ends the account and all that runs in it."""
         assert self.process.stdin
@@ -187,13 +208,14 @@ class Account:
             connection.close()
 
 
-def start(mode: str = "auto") -> Account:
+def start(mode: str = "auto", scenario: Path | None = None) -> Account:
     """A new rehearsal account; raises StartError if it does not come up.
 
     `mode` is auto, namespace (Linux network namespaces) or portable (a proxy for each instance).
+    `scenario` is a file that describes the account, in the form of `scenario.yaml` in this package.
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "rehearsal", mode],
+        [sys.executable, "-m", "rehearsal", mode, *([str(scenario)] if scenario else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=None,

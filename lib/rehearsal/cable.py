@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
 from typing import Any, TypeVar
 
+from pyroute2 import IPRoute
+
 from rehearsal.network import PORTS, Host
 from rehearsal.sandbox import CLONE_NEWNET, call
 
@@ -91,7 +93,7 @@ class Cable:
 
     def _plug_in_instance(self) -> None:
         host = self._host
-        with _netlink() as netlink:
+        with IPRoute() as netlink:
             netlink.link(
                 "add",
                 ifname="eth0",
@@ -109,7 +111,7 @@ class Cable:
 
     def _plug_in_router(self) -> None:
         # It has no address of its own: nothing but what its tables hold can be reached.
-        with _netlink() as netlink:
+        with IPRoute() as netlink:
             _up(netlink, "lo")
             eth0 = _up(netlink, "eth0")
             _neighbour(netlink, eth0, self._host.private_ip, INSTANCE_MAC)
@@ -125,7 +127,7 @@ class Cable:
                 )
 
     def _route(self, new: Reachable, old: set[tuple[int, IPv4Network]]) -> None:
-        with _netlink() as netlink:
+        with IPRoute() as netlink:
             loopback = netlink.link_lookup(ifname="lo")[0]
             for (port, network), answers in new.items():
                 how = {"type": "local", "scope": SCOPE_HOST, "oif": loopback}
@@ -142,12 +144,6 @@ class Cable:
 def _new_namespace() -> int:
     call("unshare", CLONE_NEWNET)
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _netlink() -> Any:
-    from pyroute2 import IPRoute  # Linux only, and slow to import
-
-    return IPRoute()
 
 
 def _up(netlink: Any, name: str) -> int:

@@ -94,6 +94,15 @@ class Instances:
         self._services: dict[str, Services] = {}
         self._instances: dict[str, Instance] = {}
         self._ssh: Ssh | None = None
+        self._made: Callable[[Services, Processes], Instance]
+        if mode == "namespace":
+            from rehearsal.namespaces import NamespaceInstance
+
+            self._made = NamespaceInstance
+        else:
+            from rehearsal.portable import PortableInstance
+
+            self._made = PortableInstance
 
     def sync(self) -> None:
         """Starts and ends instances, and lets each reach what its network lets it reach now.
@@ -153,12 +162,8 @@ class Instances:
 
         metadata = Metadata(host, self._credentials)
         services = Services(outlook, self._app, metadata, self._authority, self.failures)
-        if self.mode == "namespace":
-            from rehearsal.namespaces import NamespaceInstance as Made
-        else:
-            from rehearsal.portable import PortableInstance as Made  # type: ignore[assignment]
         self._services[instance_id] = services
-        self._instances[instance_id] = made = Made(services, self._processes)
+        self._instances[instance_id] = made = self._made(services, self._processes)
         if self._ssh:
             cast(WithSsh, made).let_in(self._ssh)
 

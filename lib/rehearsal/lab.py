@@ -3,6 +3,7 @@
 import shlex
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -49,11 +50,14 @@ class SelfTestFailed(OSError):
 
 
 class Lab:
-    """A running rehearsal account; `people` are its callers by name, `ids` its things by name."""
+    """A rehearsal account; `people` are its callers by name, `ids` its things by name.
 
-    def __init__(self, mode: Mode) -> None:
+    Until it serves it has no thread and no process, so that it can be forked.
+    """
+
+    def __init__(self, mode: Mode, path: str = "") -> None:
         identifiers.install()
-        description = scenario.read()
+        description = scenario.read(path)
         self.account_id, self.region = description["account"], description["region"]
         self.front = Front(self.account_id, self.region)
         network = Network(self.account_id, self.region)
@@ -66,20 +70,22 @@ class Lab:
         self.people = self._sign_in(description["people"])
         self._instances = Instances(self.front, network, self._credentials, mode.name)
         systems_manager.instances = self._instances
-        self.front.after_write = self._instances.sync
-        with self.front.lock:
-            self._instances.sync()
-        self._test()
+        self._test_access()
         self.front.trail.begin(description["trail"])
         self.front.calls.clear()  # what it took to build the account is nobody's business
 
-    def serve(self, listener: socket.socket) -> None:
-        """Opens the operator's door."""
+    def serve(self, listener: socket.socket, door: socket.socket) -> None:
+        """Starts the instances and opens the operator's door; the second socket is for ssh."""
+        self.front.after_write = self._instances.sync
+        with self.front.lock:
+            self._instances.sync()
+        self._test_instance()
+        self.front.let_in = partial(self._let_in, door)
         Gate(
             listener, lambda connection: speak(connection, self.front, None, self._kept), self._kept
         )
 
-    def let_in(self, door: socket.socket) -> dict[str, str]:
+    def _let_in(self, door: socket.socket) -> dict[str, str]:
         """Opens the way by ssh: where its configuration is, or why there is none."""
         try:
             with self.front.lock:
@@ -107,7 +113,7 @@ class Lab:
             role = self._instances.role(instance_id)
             return self.front.callers.credentials(role, instance_id)
 
-    def _test(self) -> None:
+    def _test_access(self) -> None:
         """Positive controls, without which a refusal or a silence later would prove nothing."""
         operator = client(session(self.front, self.people["operator"], self.region), "s3")
         try:
@@ -124,6 +130,9 @@ class Lab:
                 raise SelfTestFailed(f"a refusal is not one: {error}") from error
         else:
             raise SelfTestFailed("what must be refused is allowed")
+
+    def _test_instance(self) -> None:
+        """Runs a script on an instance, which finds out there which one that is."""
         completed = self._instances.run(self.ids[_INSTANCE], _WHO_AM_I, timeout=30)
         if completed.stdout.strip() != self.ids[_INSTANCE]:
             raise SelfTestFailed(f"the instance does not know itself: {completed}")

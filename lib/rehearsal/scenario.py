@@ -2,6 +2,7 @@
 
 import json
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,10 +15,10 @@ from rehearsal.inside import client, session
 Description = dict[str, Any]
 
 
-def read() -> Description:
-    """The description of the account."""
-    text = files("rehearsal").joinpath("scenario.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+def read(path: str = "") -> Description:
+    """The description of an account; without a path, that of the rehearsal account."""
+    file = Path(path) if path else files("rehearsal").joinpath("scenario.yaml")
+    return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
 class Builder:

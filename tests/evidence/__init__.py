@@ -1,1 +1,0 @@
-"""The evidence: sealed, verified, reported, archived, corroborated."""
