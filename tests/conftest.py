@@ -21,6 +21,12 @@ _sessions: Any = botocore.session
 _sessions.create_loader = cache(_sessions.create_loader)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much of what is enumerated is run."""
+    words = "run every case of the enumerations, as `make exhaustive` does, and not a sample"
+    parser.addoption("--every", action="store_true", help=words)
+
+
 @pytest.fixture(scope="session")
 def accounts() -> Iterator[Accounts]:
     """The rehearsal accounts of this test process."""
