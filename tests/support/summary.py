@@ -69,7 +69,8 @@ class Summary:
             yield f"{folder:<24} {seconds / 60:5.1f}{given} minutes of one worker"
         wall = time.monotonic() - self._started
         piece = self._reference
-        yield f"{wall:.0f} s in all, {wall / piece:,.0f} times a fixed piece of work ({piece:.2f} s)"
+        times = f"{wall / piece:,.0f}"
+        yield f"{wall:.0f} s in all, {times} times a fixed piece of work ({piece:.2f} s)"
 
 
 def reference_seconds() -> float:
