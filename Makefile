@@ -4,7 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: rehearse test lint lab notebooks oracle bench
+# So many test processes as there are processors; a run by hand, `$(BIN)/pytest FILE -k NAME`, has one.
+PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist worksteal
+
+.PHONY: rehearse lab quick test exhaustive lint style types unit notebooks bench
 .DEFAULT_GOAL := rehearse
 
 rehearse: $(READY)  ## the whole change, headless, in an emulated account
@@ -13,19 +16,29 @@ rehearse: $(READY)  ## the whole change, headless, in an emulated account
 lab: $(READY)  ## the change in JupyterLab, in an emulated account
 	@$(BIN)/private-s3 lab --jupyter
 
-test: lint  ## everything that must hold before a change lands
-	@$(BIN)/pytest
+quick: $(READY)  ## lint, types, and the tests that need nothing but Python: a minute
+	@$(MAKE) --no-print-directory --jobs style types unit
 
-lint: $(READY)
+test: lint  ## everything that must hold before a change lands: a quarter of an hour
+	@$(PYTEST) --durations=20
+
+exhaustive: $(READY)  ## every case of every enumeration, or of PART: hours; goes on where it was broken off
+	@$(BIN)/python -m tests.exhaustive $(PART)
+
+lint: style types
+
+style: $(READY)
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
+
+types: $(READY)
 	@$(BIN)/mypy --strict lib
+
+unit: $(READY)
+	@$(PYTEST) --quiet tests/unit
 
 notebooks: $(READY)  ## write the committed outputs anew, from the emulated account
 	@$(BIN)/python -m tests.write_notebooks
-
-oracle: $(READY)  ## compare over 200,000 access decisions with an independent engine; needs node
-	@$(BIN)/python -m tests.support.oracle
 
 bench: $(READY)  ## how fast it is, against the fastest that it could be
 	@$(BIN)/python -m tests.bench
