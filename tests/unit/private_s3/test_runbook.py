@@ -1,11 +1,7 @@
-"""Running notebooks headless: what is refused before a kernel starts, and what an error becomes."""
+"""Headless runs: bad input is refused before a kernel starts, and errors keep their type."""
 
-import re
-import warnings
 from pathlib import Path
-from typing import Any
 
-import nbformat
 import pytest
 
 from private_s3 import runbook
@@ -40,31 +36,6 @@ def test_an_error_of_ours_comes_out_of_a_notebook_as_it_went_in() -> None:
 def test_any_other_error_is_called_a_defect() -> None:
     error = runbook._runbook_error("KeyError", "'x'\nmore", Path("20.ipynb"))
     assert type(error) is CheckFailed and "KeyError: 'x'" in error.answer
-
-
-def test_each_run_has_its_kernel_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two runs from one folder must not meet at the same socket."""
-    form: Any = nbformat
-    tell = (
-        "import os, stat\n"
-        "own = os.path.dirname(get_ipython().config.IPKernelApp.connection_file)\n"
-        "raise ValueError(own, sorted(os.listdir(own)), oct(stat.S_IMODE(os.stat(own).st_mode)))"
-    )
-    path = tmp_path / "10_find_vpc.ipynb"
-    language = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    cells = [form.v4.new_code_cell(tell)]
-    form.write(form.v4.new_notebook(cells=cells, metadata={"kernelspec": language}), path)
-    monkeypatch.chdir(tmp_path)
-    parameters = worlds.parameters(changes_dir=str(tmp_path))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the small notebook has no parameters
-        steps = [next(Runbook("one", (path,)).run(parameters)) for _ in range(2)]
-    answers = [str(step.error.answer) if step.error else "" for step in steps]
-    owns = {re.findall(r"'(/.+?)'", answer)[0] for answer in answers}
-    assert len(owns) == 2
-    assert all("kernel-ipc" in answer and "700')" in answer for answer in answers)
-    assert not any(Path(own).exists() for own in owns)
-    assert not [*tmp_path.glob("kernel-ipc*")]
 
 
 def test_evidence_of_an_earlier_run_is_kept(tmp_path: Path) -> None:
