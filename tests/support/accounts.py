@@ -5,8 +5,10 @@ A start takes seconds, to put one back a fraction of that.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import boto3
 
@@ -18,20 +20,20 @@ class Accounts:
     """Accounts that nobody uses now; one more is started when there is none."""
 
     def __init__(self) -> None:
-        self._idle: list[rehearsal.Account] = []
+        self._idle: dict[Path | None, list[rehearsal.Account]] = defaultdict(list)
 
     @contextmanager
-    def fresh(self) -> Iterator[rehearsal.Account]:
-        """An account as it is at its start."""
-        account = self._take() or rehearsal.start()
+    def fresh(self, scenario: Path | None = None) -> Iterator[rehearsal.Account]:
+        """An account as it is at its start, of another scenario if one is given."""
+        account = self._take(scenario) or rehearsal.start(scenario=scenario)
         try:
             yield account
         finally:
-            self._idle.append(account)
+            self._idle[scenario].append(account)
 
-    def _take(self) -> rehearsal.Account | None:
-        while self._idle:
-            account = self._idle.pop()
+    def _take(self, scenario: Path | None) -> rehearsal.Account | None:
+        while self._idle[scenario]:
+            account = self._idle[scenario].pop()
             try:
                 account.reset()
             except rehearsal.StartError:  # a test has killed it
@@ -42,8 +44,9 @@ class Accounts:
 
     def close(self) -> None:
         """Ends all of them."""
-        for account in self._idle:
-            account.close()
+        for idle in self._idle.values():
+            for account in idle:
+                account.close()
 
 
 def as_operator(account: rehearsal.Account) -> aws.Account:
