@@ -120,7 +120,11 @@ def images_of(markup: str) -> Iterator[tuple[str, str]]:
 
 
 def test_readme_and_guide_are_there_in_both_languages() -> None:
-    assert {name(path) for path in ENGLISH} == {"README.md", "runbooks/README.md"}
+    assert {name(path) for path in ENGLISH} == {
+        "README.md",
+        "runbooks/README.md",
+        "runbooks/change-folder.md",
+    }
 
 
 @each_pair
