@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, cast
 
@@ -19,6 +21,13 @@ _SECONDS_TO_END = 10
 
 class StartError(RuntimeError):
     """The account did not come up: what was tried, what came back, what to do next."""
+
+
+def _failed(tried: str, answer: str, following: str) -> StartError:
+    """The error in three lines; those of the answer if it has three."""
+    if answer.count("\n") == 2:
+        return StartError(answer)
+    return StartError(f"{tried}\n{' '.join(answer.split())}\nNext: {following}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class Account:
     people: dict[str, dict[str, str]]
     secret: str
     process: subprocess.Popen[str]
+    _resetting: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def __enter__(self) -> Account:
         return self
@@ -168,22 +178,21 @@ class Account:
         """
         assert self.process.stdin and self.process.stdout
         try:
-            self.process.stdin.write("\n")
-            self.process.stdin.flush()
-            answer = json.loads(self.process.stdout.readline() or '{"error": "Its process ended."}')
-        except BrokenPipeError:
+            with self._resetting:
+                self.process.stdin.write("\n")
+                self.process.stdin.flush()
+                answer = json.loads(self.process.stdout.readline())
+        except (OSError, ValueError):  # nobody reads, or nobody answers
             answer = {"error": "Its process ended."}
         if "error" in answer:
-            raise StartError(
-                "Could not put the rehearsal account back to its start.\n"
-                f"{answer['error']}\n"
-                "Next: start another"
-            )
+            tried = "Could not put the rehearsal account back to its start."
+            raise _failed(tried, answer["error"], "start another")
 
     def close(self) -> None:
         """Ends the account and all that runs in it."""
         assert self.process.stdin
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):  # its process has ended before it read all
+            self.process.stdin.close()
         try:
             self.process.wait(_SECONDS_TO_END)
         except subprocess.TimeoutExpired:
@@ -227,12 +236,11 @@ def start(mode: str = "auto", scenario: Path | None = None) -> Account:
     line = process.stdout.readline()
     greeting = json.loads(line or "{}")
     if "port" not in greeting:
-        with process:  # closes its pipes
-            code = process.wait()
-        raise StartError(
-            greeting.get("error")
-            or f"Could not start the rehearsal account in {mode} mode.\n"
-            f"Its process ended with {code}; what it said stands above.\n"
-            "Next: report what it said"
+        process.communicate()  # closes its pipes
+        ended = f"Its process ended with {process.returncode}; what it said stands above."
+        raise _failed(
+            f"Could not start the rehearsal account in {mode} mode.",
+            greeting.get("error", ended),
+            "report what it said",
         )
     return Account(process=process, **greeting)

@@ -6,14 +6,13 @@ swallows the rest, so a dropped packet is really dropped. Both vanish with this 
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Network
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from pyroute2 import IPRoute
-
-from rehearsal.network import PORTS, Host
+from rehearsal import netlink
+from rehearsal.network import EVERYWHERE, PORTS, Host
 from rehearsal.sandbox import CLONE_NEWNET, call
 
 T = TypeVar("T")
@@ -22,7 +21,7 @@ Reachable = Mapping[tuple[int, IPv4Network], bool]
 METADATA = "169.254.169.254"
 RESOLVERS = "169.254.169.253"
 INSTANCE_MAC, ROUTER_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
-SCOPE_HOST, SCOPE_LINK, ANY_SCOPE = 254, 253, 255
+ETH0 = 100  # an index that no interface has which a namespace may come with
 
 
 def inside(namespace: int | None, work: Callable[[], T]) -> T:
@@ -57,7 +56,7 @@ class Cable:
         }
         old = self._installed.keys() - reachable.keys()
         if new or old:
-            inside(self.router, lambda: self._route(new, old))
+            inside(self.router, lambda: _route(new, old))
             self._installed = dict(reachable)
 
     def listen(self, port: int) -> socket.socket:
@@ -93,64 +92,49 @@ class Cable:
 
     def _plug_in_instance(self) -> None:
         host = self._host
-        with IPRoute() as netlink:
-            netlink.link(
-                "add",
-                ifname="eth0",
-                kind="veth",
-                address=INSTANCE_MAC,
-                peer={"ifname": "eth0", "net_ns_fd": self.router, "address": ROUTER_MAC},
-            )
-            loopback, eth0 = _up(netlink, "lo"), _up(netlink, "eth0")
-            for address in (METADATA, RESOLVERS, host.resolver):
-                netlink.addr("add", index=loopback, address=address, prefixlen=32)
-            netlink.addr("add", index=eth0, address=host.private_ip, prefixlen=32)
-            _neighbour(netlink, eth0, host.subnet_router, ROUTER_MAC)
-            netlink.route("add", dst=f"{host.subnet_router}/32", oif=eth0, scope=SCOPE_LINK)
-            netlink.route("add", dst="0.0.0.0/0", gateway=host.subnet_router, oif=eth0)
+        netlink.send(
+            [
+                netlink.pair("eth0", ETH0, INSTANCE_MAC, ROUTER_MAC, self.router),
+                netlink.up(netlink.LOOPBACK),
+                netlink.up(ETH0),
+                *(
+                    netlink.address(netlink.LOOPBACK, address)
+                    for address in (METADATA, RESOLVERS, host.resolver)
+                ),
+                netlink.address(ETH0, host.private_ip),
+                netlink.neighbour(ETH0, host.subnet_router, ROUTER_MAC),
+                netlink.route_to(host.subnet_router, ETH0),
+                netlink.default_route(host.subnet_router, ETH0),
+            ]
+        )
 
     def _plug_in_router(self) -> None:
         # It has no address of its own: nothing but what its tables hold can be reached.
-        with IPRoute() as netlink:
-            _up(netlink, "lo")
-            eth0 = _up(netlink, "eth0")
-            _neighbour(netlink, eth0, self._host.private_ip, INSTANCE_MAC)
-            netlink.route("add", dst=f"{self._host.private_ip}/32", oif=eth0, scope=SCOPE_LINK)
-            netlink.route("add", dst="0.0.0.0/0", type="blackhole")
-            for port in PORTS:  # a table for each port, named by its number
-                netlink.rule(
-                    "add",
-                    priority=port,
-                    table=port,
-                    ip_proto=socket.IPPROTO_TCP,
-                    dport_range=f"{port}:{port}",
-                )
+        netlink.send(
+            [
+                netlink.up(netlink.LOOPBACK),
+                netlink.up(ETH0),
+                netlink.neighbour(ETH0, self._host.private_ip, INSTANCE_MAC),
+                netlink.route_to(self._host.private_ip, ETH0),
+                netlink.swallow(EVERYWHERE),
+                *(netlink.rule(port, table=port) for port in PORTS),
+            ]
+        )
 
-    def _route(self, new: Reachable, old: set[tuple[int, IPv4Network]]) -> None:
-        with IPRoute() as netlink:
-            loopback = netlink.link_lookup(ifname="lo")[0]
-            for (port, network), answers in new.items():
-                how = {"type": "local", "scope": SCOPE_HOST, "oif": loopback}
-                netlink.route(
-                    "replace",
-                    dst=str(network),
-                    table=port,
-                    **(how if answers else {"type": "blackhole"}),
-                )
-            for port, network in old:
-                netlink.route("del", dst=str(network), table=port, scope=ANY_SCOPE)
+
+def _route(new: Reachable, old: Set[tuple[int, IPv4Network]]) -> None:
+    """Changes the tables, of which there is one for each port, named by its number."""
+    netlink.send(
+        [
+            *(
+                (netlink.answer_for if answers else netlink.swallow)(network, port)
+                for (port, network), answers in new.items()
+            ),
+            *(netlink.forget(network, port) for port, network in old),
+        ]
+    )
 
 
 def _new_namespace() -> int:
     call("unshare", CLONE_NEWNET)
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _up(netlink: Any, name: str) -> int:
-    index = netlink.link_lookup(ifname=name)[0]
-    netlink.link("set", index=index, state="up")
-    return int(index)
-
-
-def _neighbour(netlink: Any, index: int, address: str, mac: str) -> None:
-    netlink.neigh("add", dst=address, lladdr=mac, ifindex=index, state="permanent")

@@ -1,7 +1,7 @@
 """The running instances of the account, which follow it: what a script on one of them sees."""
 
+import os
 import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,11 +69,22 @@ def _refusal() -> str:
     """Why this machine allows no namespaces; empty when it does: it was tried, in a process."""
     if sys.platform != "linux":
         return f"{sys.platform} has no network namespaces"
-    command = [sys.executable, "-m", "rehearsal.trial"]
-    trial = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if trial.returncode == 0:
-        return ""
-    return trial.stderr.strip().rpartition("\n")[2] or f"the trial ended with {trial.returncode}"
+    from rehearsal import trial
+
+    says, hears = os.pipe()
+    process = os.fork()  # so that nothing has to be loaded for it alone
+    if not process:
+        try:
+            trial.main()
+        except BaseException as error:
+            os.write(hears, f"{type(error).__name__}: {error}".encode())
+            os._exit(1)
+        os._exit(0)
+    os.close(hears)
+    with os.fdopen(says) as pipe:
+        reason = pipe.read().strip().rpartition("\n")[2]
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return reason or (f"the trial ended with {code}" if code else "")
 
 
 class Instances:

@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 import rehearsal.repairs.endpoints
 import rehearsal.repairs.keys
@@ -25,6 +25,8 @@ from rehearsal.ssh import NoSsh
 from rehearsal.ssm import SystemsManager
 
 _PRIVATE_BUCKET, _OPEN_TO_NOBODY, _INSTANCE = "rehearsal-private-data", "readme.txt", "app-1"
+# How it shows that a description cannot be built.
+_UNUSABLE = (AttributeError, BotoCoreError, ClientError, LookupError, TypeError, ValueError)
 # Proves that a script runs on the instance, and that it has an identity there.
 _WHO_AM_I = f"""exec {shlex.quote(sys.executable)} - <<'END'
 import os
@@ -66,8 +68,13 @@ class Lab:
         self.front.services["access-analyzer"] = analyzer.answer
         self.front.services["cloudtrail"] = self.front.trail.answer
         self.front.services["servicequotas"] = Quotas(self.account_id).answer
-        self.ids = scenario.Builder(self.front, description).build()
-        self.people = self._sign_in(description["people"])
+        try:
+            self.ids = scenario.Builder(self.front, description).build()
+            self.people = self._sign_in(description["people"])
+        except _UNUSABLE as error:
+            if not path:
+                raise
+            raise scenario.NoScenario(path, f"{type(error).__name__}: {error}") from error
         self._instances = Instances(self.front, network, self._credentials, mode.name)
         systems_manager.instances = self._instances
         self._test_access()
@@ -79,7 +86,6 @@ class Lab:
         self.front.after_write = self._instances.sync
         with self.front.lock:
             self._instances.sync()
-        self._test_instance()
         self.front.let_in = partial(self._let_in, door)
         Gate(
             listener, lambda connection: speak(connection, self.front, None, self._kept), self._kept
@@ -131,7 +137,7 @@ class Lab:
         else:
             raise SelfTestFailed("what must be refused is allowed")
 
-    def _test_instance(self) -> None:
+    def test_instance(self) -> None:
         """Runs a script on an instance, which finds out there which one that is."""
         completed = self._instances.run(self.ids[_INSTANCE], _WHO_AM_I, timeout=30)
         if completed.stdout.strip() != self.ids[_INSTANCE]:

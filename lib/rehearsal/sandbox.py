@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -126,7 +127,15 @@ def drop_privileges() -> None:
         call("unshare", CLONE_NEWUSER)
         map_user(NOBODY, user, group)
     call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # the change of user clears it
+
+
+def end_with_parent(errors: int) -> None:
+    """Lets this process end when its parent does; at once if that has ended meanwhile."""
+    call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    parent = select.poll()  # whose number is not to be seen from a new process namespace
+    parent.register(errors, 0)
+    if any(event & select.POLLERR for _, event in parent.poll(0)):  # nobody can read there
+        os._exit(1)
 
 
 def main(settings: str, *command: str) -> None:
@@ -143,6 +152,7 @@ def main(settings: str, *command: str) -> None:
         new_root(wanted["visible"], wanted["files"], private)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         drop_privileges()
+        end_with_parent(wanted["errors"])  # after the change of user, which would undo it
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, a shell must not
         os.execvp(command[0], command)
     except BaseException:

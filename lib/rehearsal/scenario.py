@@ -15,10 +15,30 @@ from rehearsal.inside import client, session
 Description = dict[str, Any]
 
 
+class NoScenario(OSError):
+    """A file describes no account; in three lines."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(
+            f"Could not start the rehearsal account that {path or 'scenario.yaml'} describes.\n"
+            f"{' '.join(reason.split())}\n"
+            "Next: give a file in the form of lib/rehearsal/scenario.yaml"
+        )
+
+
 def read(path: str = "") -> Description:
     """The description of an account; without a path, that of the rehearsal account."""
     file = Path(path) if path else files("rehearsal").joinpath("scenario.yaml")
-    return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+    try:
+        described = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise NoScenario(path, str(error)) from error
+    parts = ("account", "region", "trail", "people", "operators", "roles", "buckets", "vpcs")
+    if not isinstance(described, dict):
+        raise NoScenario(path, "It holds no names with values.")
+    if missing := [name for name in parts if name not in described]:
+        raise NoScenario(path, f"It has no {', no '.join(missing)}.")
+    return described
 
 
 class Builder:

@@ -122,7 +122,7 @@ class Ssh:
             user=_USER, folder=_escaped(folder), tunnel=_escaped(shlex.join(tunnel))
         )
         self.configuration = str(self._write("config", text))
-        self._gate = Gate(door, self._serve, failures)
+        Gate(door, self._serve, failures)
 
     def server(self, instance_id: str, variables: Mapping[str, str]) -> Server:
         """What a new sshd of an instance is started with, and what it lets programs find set.
@@ -148,8 +148,7 @@ class Ssh:
         )
 
     def close(self) -> None:
-        """Closes the door, and removes the keys."""
-        self._gate.close()
+        """Removes the keys; the door is there for whoever serves the account next."""
         self._folder.close()
 
     def _serve(self, connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Tries, as a program, all that instances ask of the kernel; fails with what it refused."""
+"""Tries, in a process of its own, all that instances ask of the kernel; fails with its refusal."""
 
 from werkzeug.wrappers import Response
 
@@ -20,7 +20,3 @@ def main() -> None:
     completed = instance.run("true", timeout=20)
     if completed.exit_code != 0:
         raise OSError(f"a command on a trial instance ended so: {completed}")
-
-
-if __name__ == "__main__":
-    main()
