@@ -34,18 +34,25 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 
 def clean(text: str) -> str:
     """The text without secrets, home directories, the host's name, colours; controls visible."""
-    plain = _COLOUR.sub("", text)
-    return _CONTROL.sub(_visible, _pattern(*_own()).sub(_stand_in, plain))
+    return _clean(text, _pattern(*_own()))
 
 
 def cleaned(value: Any) -> Any:
     """The same for every text in a value that can be written as JSON."""
+    return _cleaned(value, _pattern(*_own()))
+
+
+def _clean(text: str, pattern: re.Pattern[str]) -> str:
+    return _CONTROL.sub(_visible, pattern.sub(_stand_in, _COLOUR.sub("", text)))
+
+
+def _cleaned(value: Any, pattern: re.Pattern[str]) -> Any:
     if isinstance(value, str):
-        return clean(value)
+        return _clean(value, pattern)
     if isinstance(value, Mapping):
-        return {clean(name): cleaned(one) for name, one in value.items()}
+        return {_clean(name, pattern): _cleaned(one, pattern) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [cleaned(one) for one in value]
+        return [_cleaned(one, pattern) for one in value]
     return value
 
 
