@@ -13,6 +13,7 @@ from private_s3 import approval
 from private_s3.evidence import manifest
 from private_s3.folder import change_folder
 from tests.support.accounts import Accounts
+from tests.support.in_process import without_kernels
 from tests.support.notebook_runs import ENDPOINT, FIND, POLICY
 from tests.support.world import World, enter
 
@@ -55,7 +56,11 @@ def sealed(tmp_path_factory: pytest.TempPathFactory, accounts: Accounts) -> Seal
     top = tmp_path_factory.mktemp("sealed")
     key = make_key(top / "key")
     allowed = vouch(top / "allowed_signers", "keeper@example.com", key)
-    with accounts.fresh() as account, pytest.MonkeyPatch.context() as patch:
+    with (
+        accounts.fresh() as account,
+        pytest.MonkeyPatch.context() as patch,
+        without_kernels(),
+    ):
         patch.setattr(manifest.report, "write", quick_report)
         world = enter(account, top, patch)
         parameters = world.parameters(approval_valid_hours=1)

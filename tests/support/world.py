@@ -113,3 +113,12 @@ def enter(account: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(PROJECT)
     # What fails here fails for good: nothing is gained by asking the instances again and again.
     return World(account, tmp_path / "changes", {"settle_seconds": 0})
+
+
+def expect(result: Any, code: int, words: str) -> None:
+    """Demands the exit code of a command, and three lines that hold these words."""
+    assert result.exit_code == code, result.output
+    *_, attempted, answer, remedy = result.stderr.strip().splitlines()
+    assert words in f"{attempted}\n{answer}\n{remedy}"
+    assert remedy.startswith("Next: ")
+    assert "Traceback" not in result.output

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import rehearsal
 from private_s3 import aws
 from private_s3.errors import AwsRefused, BadInput, CheckFailed
 from private_s3.evidence import corroborate as corroborating
@@ -23,6 +22,7 @@ from private_s3.evidence.corroborate import corroborate
 from private_s3.evidence.corroboration import NOT_FOUND, NOT_LOOKED, NOT_YET, Corroboration
 from private_s3.journal import Journal
 from private_s3.preflight import dry_run
+from tests.support.accounts import Accounts
 from tests.support.world import World, enter
 
 LOGS = "s3://rehearsal-trail/AWSLogs/123456789012/CloudTrail/ap-northeast-1"
@@ -40,10 +40,10 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def told(accounts: Accounts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """Applied by the library, and checked by the real notebook 50; not to be changed."""
     top = tmp_path_factory.mktemp("told")
-    with rehearsal.start() as account, pytest.MonkeyPatch.context() as patch:
+    with accounts.fresh() as account, pytest.MonkeyPatch.context() as patch:
         world = enter(account, top, patch)
         digest = world.apply()
         world.planned(approved_plan=digest).read_again()

@@ -17,6 +17,8 @@ from tests.support.notebook_runs import ENDPOINT, FIND, POLICY
 from tests.support.sealed import make_key, vouch
 from tests.support.world import World
 
+pytestmark = pytest.mark.usefixtures("in_process", "unprinted")
+
 
 def by_hand(world: World, step: str, elsewhere: Path, digest: str = "") -> None:
     """Runs a notebook as JupyterLab does: nothing of it but its facts gets into the folder."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from private_s3.cli import main
-from tests.notebooks.test_causes import expect
-from tests.support.world import World
+from tests.support.world import World, expect
 
 FILE = "params/rehearsal.yaml"
+pytestmark = pytest.mark.usefixtures("impatient", "unprinted")
 
 
 class Stages:
@@ -33,7 +34,8 @@ class Stages:
             shutil.copytree(before, self.changes)
             shutil.rmtree(before)
         options = ["-f", FILE, "-p", f"changes_dir={self.changes}"]
-        return CliRunner().invoke(main, [*command, *options])
+        quick = ["-p", "check_also=[break-glass]", "-p", "settle_seconds=0"]
+        return CliRunner().invoke(main, [*command, *options, *quick])
 
     def digest(self, *command: str) -> str:
         """Plans, and gives the digest that the stage hands on."""
@@ -84,7 +86,7 @@ def test_a_change_travels_from_plan_to_undo(world: World, tmp_path: Path) -> Non
 
 def test_an_audit_names_what_drifted_and_what_to_do(world: World, tmp_path: Path) -> None:
     stages = Stages(tmp_path)
-    assert stages.run("apply", stages.digest("plan")).exit_code == 0
+    replace(world, folder=stages.changes).apply(check_also=["break-glass"])
     ec2 = world.client("ec2")
     by_tag = [{"Name": "tag:private-s3:change", "Values": ["rehearsal"]}]
     (made,) = ec2.describe_vpc_endpoints(Filters=by_tag)["VpcEndpoints"]

@@ -1,15 +1,11 @@
-"""The committed notebooks: their shape, their words, and that their outputs come again."""
+"""The committed notebooks: their shape and their words."""
 
 from __future__ import annotations
 
 import ast
-import os
 import platform
 import re
-import shutil
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_origin
@@ -264,30 +260,3 @@ def test_it_holds_outputs_of_the_rehearsal_account_only(path: Path) -> None:
     assert set(re.findall(r"(?<![\w.])\d{12}(?![\w.])", text)) == {REHEARSAL_ACCOUNT}
     assert '"output_type": "error"' not in text and '"name": "stderr"' not in text
     assert [what for what, form in OF_ONE_RUN.items() if re.search(form, said(path))] == []
-
-
-def test_the_outputs_come_again(tmp_path: Path, account: Any) -> None:
-    """nbval compares each output strictly; the notebooks run with nothing set.
-
-    It needs no file that says what to overlook: every output is the same in each run. In the end
-    each could be run again in its kernel, which finds no more parameters there than at first.
-    """
-    for name in ("notebooks", "runbooks"):
-        shutil.copytree(PROJECT / name, tmp_path / name)
-    for path in (tmp_path / "notebooks").glob("*.ipynb"):
-        notebook = nbformat.read(path, as_version=4)
-        again = "assert Parameters.from_notebook(globals()) == parameters"
-        notebook.cells.append(nbformat.v4.new_code_cell(again, id="run-again"))
-        nbformat.write(notebook, path)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"),
-            *("-p", "no:cacheprovider", tmp_path / "notebooks"),
-        ],
-        env={**os.environ, **account.environment()},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-4000:]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from private_s3.errors import AwsRefused, BadInput, CheckFailed, PlanChanged, RunbookError
 from private_s3.runbook import Step
-from tests import PROJECT
 from tests.support.world import World
 
 CREATE, ROUTES, POLICY, CHECK = (
@@ -22,6 +19,12 @@ CREATE, ROUTES, POLICY, CHECK = (
     "50_check_from_instance",
 )
 TIMEOUT = ("timeout", "")
+
+
+@pytest.fixture
+def world(world: World, impatient: None) -> World:
+    """The world whose notebooks run in this process, and ask app-1 alone."""
+    return replace(world, values={**world.values, "check_also": ["break-glass"]})
 
 
 def failure(step: Step, kind: type[RunbookError]) -> str:
@@ -272,84 +275,3 @@ def put_policy(world: World, *statements: dict[str, Any]) -> None:
     policy = json.loads(s3.get_bucket_policy(Bucket="rehearsal-private-data")["Policy"])
     policy["Statement"] += statements
     s3.put_bucket_policy(Bucket="rehearsal-private-data", Policy=json.dumps(policy))
-
-
-def test_each_step_runs_alone_with_plain_papermill(world: World) -> None:
-    for notebook in sorted((PROJECT / "notebooks").glob("*.ipynb")):
-        done = papermill(world, notebook, "-f", "params/rehearsal.yaml")
-        assert done.returncode == 0, done.stderr
-    # The plan passes of steps 50 and 90, which ask and change nothing.
-    assert world.writes() == ["SendCommand", "SendCommand"]
-
-
-def test_plain_papermill_with_a_misspelt_parameter_is_refused(world: World) -> None:
-    done = papermill(world, PROJECT / "notebooks/10_find_vpc.ipynb", "-p", "buckett", "data")
-    assert done.returncode == 1
-    assert "BadInput" in done.stderr and "buckett is not a parameter" in done.stderr
-    assert world.account.calls() == []
-
-
-def papermill(world: World, notebook: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Runs plain papermill, as somebody would who does not know the command line of the project."""
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "papermill", notebook, world.folder.parent / notebook.name),
-            *("-p", "changes_dir", str(world.folder), "--no-progress-bar", *options),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.mark.parametrize(
-    ("parameter", "code", "words"),
-    [
-        ("buckett=data", 2, "buckett is not a parameter"),
-        ("bucket=Data", 2, "bucket = 'Data'"),
-        ("instance_ids=[i-xyz]", 2, "instance_ids.0 = 'i-xyz'"),
-        ("instance_ids=[i-0123456789abcdef0]", 2, "InvalidInstanceID.NotFound"),
-        ("instance_name=nobody", 2, "Found none"),
-        ("bucket=nobody-has-this-bucket", 2, "NoSuchBucket"),
-        ("vpc_id=vpc-0123456789abcdef0", 2, "They must be in one VPC (vpc-0123456789abcdef0)"),
-        ("bucket", 2, "It has no `=`"),
-    ],
-)
-def test_bad_input_ends_with_three_lines_and_writes_nothing(
-    world: World, parameter: str, code: int, words: str
-) -> None:
-    result = world.cli("plan", "-f", "params/rehearsal.yaml", "-p", parameter)
-    expect(result, code, words)
-    assert world.writes() == []
-
-
-def test_instances_of_two_vpcs_are_refused(world: World) -> None:
-    both = f"instance_ids=[{world.id('app-1')}, {world.id('worker-1')}]"
-    result = world.cli("plan", "-f", "params/rehearsal.yaml", "-p", both)
-    expect(result, 2, "make one change for each VPC")
-
-
-def test_no_credentials_is_said_as_such(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name)
-    result = world.cli("plan", "-f", "params/rehearsal.yaml")
-    expect(result, 4, "No credentials")
-
-
-def test_an_unreachable_aws_is_said_as_such(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    result = world.cli("plan", "-f", "params/rehearsal.yaml")
-    expect(result, 4, "AWS could not be reached")
-
-
-def test_a_wrong_digest_has_the_exit_code_of_an_unapproved_plan(world: World) -> None:
-    result = world.cli("apply", "0123456789ab", "-f", "params/rehearsal.yaml")
-    expect(result, 3, "No such plan was shown")
-
-
-def expect(result: Any, code: int, words: str) -> None:
-    assert result.exit_code == code, result.output
-    *_, attempted, answer, remedy = result.stderr.strip().splitlines()
-    assert words in f"{attempted}\n{answer}\n{remedy}"
-    assert remedy.startswith("Next: ")
-    assert "Traceback" not in result.output
