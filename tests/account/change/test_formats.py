@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from private_s3 import access_figure, approval, figures
+from private_s3 import access_figure, approval, aws, figures
 from private_s3.evidence.story import Story
-from tests.support.accounts import Accounts
+from tests.support.accounts import Accounts, as_operator
 from tests.support.formats import Kept, kept
 from tests.support.notebook_runs import ENDPOINT, POLICY, ROUTES, UNDO, Eye, Operator, unlike
 from tests.support.world import World, enter
@@ -74,6 +74,8 @@ def change(
     for module in (figures, access_figure):
         monkeypatch.setattr(module, "show", lambda *_, **__: None)
     with accounts.fresh(folder.scenario) as account:
+        bound = as_operator(account)  # clients take longer to make than to use
+        monkeypatch.setattr(aws, "connect", lambda _: bound)
         change = Change(folder, enter(account, tmp_path, monkeypatch), Eye(account))
         _stop_the_clock(monkeypatch, change.operator.lines()[-1]["time"])
         yield change
