@@ -1,12 +1,13 @@
 """The shipped policies for operators: enough for all that a change does, and nothing more.
 
-The rehearsal account's operator holds them for real: see tests/least_privilege.py.
+The rehearsal account's operator holds them, and loses one action at a time.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -18,11 +19,40 @@ import rehearsal
 from iam_verdict import parse
 from private_s3 import s3_names
 from tests import PROJECT
-from tests.support.least_privilege import NAMES, PROBES, actions, policy
-from tests.support.notebook_runs import told_by
-from tests.support.world import World
+from tests.support.accounts import Accounts
+from tests.support.least_privilege import (
+    AUDIT,
+    DIAGNOSE,
+    NAMES,
+    Bench,
+    Run,
+    actions,
+    bench,
+    policy,
+)
+from tests.support.sampling import sampled
 
 EVERY = [(name, action) for name in NAMES for action in actions(name)]
+# What the steps after a change call, and so say if it is missing.
+LATER = {
+    DIAGNOSE: [
+        "ec2:DescribeInstances", "ec2:DescribeNetworkAcls", "ec2:DescribePrefixLists",
+        "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
+        "ec2:DescribeVpcAttribute", "ec2:DescribeVpcEndpoints",
+        "iam:GetAccountAuthorizationDetails",
+        "s3:GetBucketLocation", "s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock",
+        "s3:GetEncryptionConfiguration", "s3:GetReplicationConfiguration",
+        "ssm:DescribeInstanceInformation",
+    ],
+    AUDIT: [
+        "ec2:DescribeInstances", "ec2:DescribePrefixLists", "ec2:DescribeRouteTables",
+        "ec2:DescribeSubnets", "ec2:DescribeVpcEndpoints",
+        "iam:GetAccountAuthorizationDetails",
+        "s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock", "s3:GetReplicationConfiguration",
+    ],
+}  # fmt: skip
+# S3 names the Region of a bucket also to a caller that it refuses.
+SPARED = {(DIAGNOSE, "s3:GetBucketLocation")}
 # The names of services in actions and in botocore, where they differ.
 MODELS = {
     "access-analyzer": "accessanalyzer",
@@ -33,6 +63,7 @@ READS = ("Check", "Describe", "Get", "List", "Lookup", "Validate")
 # Source: Amazon EC2 User Guide, "Grant permissions for EC2 Instance Connect Endpoint".
 WEB_SOCKET = "ec2-instance-connect:OpenTunnel"
 # What the operator asks S3 for from outside; to be refused is an answer too.
+PROBES = {"ListObjectsV2", "GetObject", "PutObject", "DeleteObject"}
 PROBED = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"}
 # What endpoints of a change are tagged with, and what EC2 answers to a dry run.
 MARK = [{"Key": "Name", "Value": "x"}, {"Key": "private-s3:change", "Value": "x"}]
@@ -40,65 +71,75 @@ DRY_RUN, REFUSED = "DryRunOperation", "UnauthorizedOperation"
 STEPS = sorted(path.stem for path in (PROJECT / "notebooks").glob("*.ipynb"))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each action is a class of its own."""
+    cases = {
+        "removed": EVERY,
+        "removed_later": [(step, action) for step in LATER for action in LATER[step]],
+    }
+    for name, of in cases.items():
+        if name in metafunc.fixturenames:
+            chosen = sampled(metafunc.config, f"actions: {name}", of, lambda case: [case])
+            metafunc.parametrize(name, chosen, ids="/".join)
+
+
 @pytest.fixture(scope="module")
-def found() -> Any:
-    """What became of a change of an operator who holds the policies, and of one who lacks some."""
-    told = told_by("tests.support.least_privilege")
-    print(f"{len(told['told'])} actions, {told['seconds']} s")
-    assert told["errors"] == []
-    return told
+def operators(accounts: Accounts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """An account for operators who lack an action."""
+    with accounts.fresh() as account, bench(account, tmp_path_factory.mktemp("changes")) as made:
+        yield made
+        assert account.errors() == []
+
+
+@pytest.fixture(scope="module")
+def whole(operators: Bench) -> Run:
+    """A whole change of an operator who holds the policies."""
+    return operators.whole_run()
 
 
 # -- enough ----------------------------------------------------------------------------------------
 
 
-def test_a_whole_change_is_refused_nothing_but_what_its_own_fence_keeps_out(found: Any) -> None:
-    assert set(found["whole"]["refused"]) <= {*PROBES}
-    denied = found["whole"]["denied"]
-    assert len(denied) == len(PROBES)
-    assert all("explicit deny in a resource-based policy" in answer for answer in denied)
+def test_a_whole_change_is_refused_nothing_but_what_its_own_fence_keeps_out(whole: Run) -> None:
+    assert whole.refused <= PROBES
+    assert len(whole.denied) == len(PROBES)
+    assert all("explicit deny in a resource-based policy" in answer for answer in whole.denied)
 
 
-def test_to_plan_takes_the_policy_for_reading_alone_and_writes_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in world.account.environment("reader").items():
-        monkeypatch.setenv(name, value)
-    done = world.cli("plan", "-f", "params/rehearsal.yaml")
-    assert done.exit_code == 0, done.output
-    calls = [call for call in world.account.calls() if call["who"] == "reader"]
+def test_to_plan_takes_the_policy_for_reading_alone_and_writes_nothing(operators: Bench) -> None:
+    calls, checks = operators.plan_as("reader")
     assert calls and not [call["operation"] for call in calls if call["write"]]
-    facts = json.loads(
-        (world.folder / "rehearsal/facts/plan/50_check_from_instance.json").read_text()
-    )
-    uncertain = {c["name"]: c["detail"] for c in facts["checks"] if c["state"] == "UNCERTAIN"}
-    assert "ssm:SendCommand" in uncertain[f"{world.id('app-1')} can be asked"]
+    uncertain = {c["name"]: c["detail"] for c in checks if c["state"] == "UNCERTAIN"}
+    app_1 = operators.account.ids["app-1"]
+    assert "ssm:SendCommand" in uncertain[f"{app_1} can be asked"]
 
 
 # -- nothing more ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "action"), EVERY)
-def test_each_action_is_missed_by_name(found: Any, name: str, action: str) -> None:
-    told = found["told"][action]
+def test_each_action_is_missed_by_name(operators: Bench, removed: tuple[str, str]) -> None:
+    name, action = removed
+    told = operators.told(action)
     assert told, f"nothing needs {action}: take it out of params/iam/{name}.json"
-    assert told["named"] == [action], told["text"]
+    assert told.named == [action], told.text
+    assert operators.account.errors() == []
 
 
-@pytest.mark.parametrize(
-    ("step", "spared"),
-    [
-        ("70_diagnose", {"s3:GetBucketLocation"}),  # S3 names the Region to whom it refuses, too
-        ("80_audit_drift", set()),
-    ],
-)
 def test_each_action_that_is_needed_later_is_missed_by_name(
-    found: Any, step: str, spared: set[str]
+    operators: Bench, removed_later: tuple[str, str]
 ) -> None:
-    told = found["whole"]["later"][step]
-    assert {*told} <= {*actions("read")} and len(told) > 8
-    named = {action: one["named"] for action, one in told.items() if one}
-    assert named == {action: [action] for action in told if action not in spared}
+    step, action = removed_later
+    told = operators.told_later(step, action)
+    if removed_later in SPARED:
+        assert told is None
+    else:
+        assert told and told.named == [action], told
+
+
+@pytest.mark.parametrize("step", LATER)
+def test_each_action_that_is_needed_later_is_known(whole: Run, step: str) -> None:
+    assert whole.actions[step]["plan"] == LATER[step]
+    assert {*LATER[step]} <= {*actions("read")} and len(LATER[step]) > 8
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -282,16 +323,16 @@ def granted(said: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_notebook_says_all_that_it_needs_to_plan_and_to_apply(found: Any, step: str) -> None:
-    asked, (plan, apply) = found["whole"]["actions"][step], needs(step)
+def test_a_notebook_says_all_that_it_needs_to_plan_and_to_apply(whole: Run, step: str) -> None:
+    asked, (plan, apply) = whole.actions[step], needs(step)
     # While planning the instances are asked by who may ask them, and else are not.
     assert {*asked["plan"]} - PROBED - {*actions("check")} <= granted(plan)
     assert {*asked["plan"], *asked.get("apply", [])} - PROBED <= granted(plan | apply)
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_notebook_names_no_policy_that_it_can_do_without(found: Any, step: str) -> None:
-    asked, (plan, apply) = found["whole"]["actions"][step], needs(step)
+def test_a_notebook_names_no_policy_that_it_can_do_without(whole: Run, step: str) -> None:
+    asked, (plan, apply) = whole.actions[step], needs(step)
     every = {*asked["plan"], *asked.get("apply", [])}
     for one in plan | apply:
         assert granted({one}), f"no policy grants {one}"

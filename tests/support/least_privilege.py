@@ -1,38 +1,23 @@
-"""Takes one action after the other out of the operator's policies, and tells what then says so.
-
-`python -m tests.support.least_privilege [PATTERN]` prints JSON: by action, what named it first.
-"""
+"""Takes one action after the other out of the operator's policies, and reads what then says so."""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from functools import cache
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import rehearsal
-from private_s3 import clean
 from private_s3.errors import RunbookError
 from private_s3.folder import facts_path
+from tests import PROJECT
 from tests.support import notebook_runs as driving
-from tests.support.notebook_runs import (
-    CHECK,
-    ENDPOINT,
-    FIND,
-    POLICY,
-    PROJECT,
-    ROUTES,
-    UNDO,
-    Eye,
-    Operator,
-)
+from tests.support.notebook_runs import CHECK, ENDPOINT, FIND, POLICY, ROUTES, UNDO, Operator
 
 NAMES = ("read", "change", "check")
 DIAGNOSE, AUDIT = "70_diagnose", "80_audit_drift"
@@ -44,18 +29,24 @@ BUCKET = "rehearsal-private-data"
 # Done by the operator's own OpenSSH, of which nobody here knows.
 BY_OPENSSH = "CheckBySsh"
 PLAN = (FIND, ENDPOINT, ROUTES, POLICY, CHECK)
-# What the operator asks S3 for to see whether it is refused, as the bucket policy has it.
-PROBES = ("ListObjectsV2", "GetObject", "PutObject", "DeleteObject")
 
 
 @dataclass(frozen=True)
 class Told:
     """The first that named an action which was not granted, and every action that it named."""
 
-    action: str
     where: str
     named: list[str]
     text: str
+
+
+@dataclass
+class Run:
+    """What the operator called in a whole change, and what was refused."""
+
+    actions: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by step and pass
+    refused: set[str] = field(default_factory=set)  # operations
+    denied: list[str] = field(default_factory=list)  # what the operator's own probes were answered
 
 
 def policy(name: str) -> Any:
@@ -69,6 +60,22 @@ def actions(name: str) -> list[str]:
     return sorted({action for one in statements for action in _as_list(one["Action"])})
 
 
+@contextmanager
+def bench(account: rehearsal.Account, folder: Path) -> Iterator[Bench]:
+    """Meanwhile this process is turned to the account, and its clients are used again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(PROJECT)
+        patch.delenv("AWS_PROFILE", raising=False)
+        for name, value in account.environment().items():
+            patch.setenv(name, value)
+        for module in (driving.figures, driving.access_figure):
+            patch.setattr(module, "show", lambda *_, **__: None)
+        session = driving.aws.boto3.Session
+        patch.setattr(session, "client", session.client)  # put back at the end
+        driving.turn_to(account)
+        yield Bench(account, folder)
+
+
 class Bench:
     """One account, in which the operator loses one action at a time."""
 
@@ -76,14 +83,12 @@ class Bench:
         self.account, self._folder = account, folder
         self._iam, self._ec2 = account.client("iam"), account.client("ec2")
         self._s3 = account.client("s3")
-        self._eye = Eye(account)
-        self._policy = str(self._eye.policy())
         self._number = 0
+        self._changed: Operator | None = None  # who has made the change that is there now
 
-    def whole_run(self) -> dict[str, Any]:
-        """A whole change with all that comes after it: what is refused, and what it asks for."""
-        operator, refused = self._operator(), set[str]()
-        asked: dict[str, dict[str, list[str]]] = {}
+    def whole_run(self) -> Run:
+        """A whole change with all that comes after it."""
+        operator, seen = self._fresh(), Run()
 
         def run(step: str, digest: str = "") -> None:
             before = len(self.account.calls())
@@ -92,37 +97,37 @@ class Bench:
             # To be refused a dry run stops nothing.
             own = [call for call in calls if call["error"] != "DryRunOperation"]
             every = sorted({action for call in own for action in call["actions"]})
-            asked.setdefault(step, {})["apply" if digest else "plan"] = every
-            refused.update(call["operation"] for call in calls if _refused(call))
+            seen.actions.setdefault(step, {})["apply" if digest else "plan"] = every
+            seen.refused |= {call["operation"] for call in calls if _refused(call)}
 
         for step in PLAN:
             run(step)
         digest = operator.shown().digest
         for step in PLAN:
             run(step, digest)
-        later = {}
+        compared = _facts(operator, CHECK, digest)["compared"]
+        answers = [one["observed"]["answer"] for one in compared if "(operator)" in one["who"]]
+        seen.denied = [answer for answer in answers if "AccessDenied" in answer]
         for step in (DIAGNOSE, AUDIT):
             run(step)
-            later[step] = {one: self._later(operator, step, one) for one in asked[step]["plan"]}
         run(UNDO)
         run(UNDO, operator.shown().digest)
-        seen = _facts(operator, CHECK, digest)["compared"]
-        denied = [one["observed"]["answer"] for one in seen if "(operator)" in one["who"]]
-        return {
-            "refused": sorted(refused),
-            "denied": [answer for answer in denied if "AccessDenied" in answer],
-            "actions": asked,
-            "later": later,
-        }
+        return seen
 
-    def _later(self, operator: Operator, step: str, action: str) -> dict[str, Any] | None:
-        """What a step after the change says of an action that is missing."""
-        with self._without(action):
-            told = next(_heard(operator, step, "", action), None)
-        return told and asdict(told)
+    def plan_as(self, who: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """The calls of somebody who plans a change, and the checks of the last step."""
+        operator = self._fresh()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.account.environment(who).items():
+                patch.setenv(name, value)
+            for step in PLAN:
+                operator.run(step)
+        calls = [call for call in self.account.calls() if call["who"] == who]
+        return calls, _facts(operator, CHECK, "")["checks"]
 
     def told(self, action: str) -> Told | None:
         """What says that the action is missing; None if a whole change needs none of it."""
+        operator = self._fresh()
         prepare = {
             "ec2:GetManagedPrefixListEntries": self._route_to_a_list_of_its_own,
             "ec2:ModifyVpcEndpoint": self._another_endpoint,
@@ -131,21 +136,23 @@ class Bench:
             "kms:ListGrants": self._key_of_its_own,
             "s3:DeleteBucketPolicy": self._no_policy,
         }
-        with prepare.get(action, nullcontext)():
-            try:
-                run = self._changing if action in actions("change") else self._planning
-                return next(run(action), None)
-            finally:
-                self._eye.reset(self._policy)
+        if action in prepare:
+            prepare[action]()
+        run = self._changing if action in actions("change") else self._planning
+        return next(run(operator, action), None)
 
-    def _planning(self, action: str) -> Iterator[Told]:
-        operator = self._operator()
+    def told_later(self, step: str, action: str) -> Told | None:
+        """What a step after the change says of an action that is missing."""
+        operator = self._changed or self._with_change()
+        with self._without(action):
+            return next(_heard(operator, step, "", action), None)
+
+    def _planning(self, operator: Operator, action: str) -> Iterator[Told]:
         with self._without(action):
             for step in (CHECK,) if action in actions("check") else PLAN:
                 yield from _heard(operator, step, "", action)
 
-    def _changing(self, action: str) -> Iterator[Told]:
-        operator = self._operator()
+    def _changing(self, operator: Operator, action: str) -> Iterator[Told]:
         operator.run(ENDPOINT)
         digest = operator.shown().digest
         with self._without(action):
@@ -154,9 +161,19 @@ class Bench:
             yield from _heard(operator, UNDO, "", action)
             yield from _heard(operator, UNDO, operator.shown().digest, action)
 
-    def _operator(self) -> Operator:
-        """A new one, for whom the instances print what they would print if all goes well."""
-        self._number += 1
+    def _with_change(self) -> Operator:
+        """The account with a change that was applied, and who has done it."""
+        operator = self._fresh()
+        operator.run(ENDPOINT)
+        for step in (ENDPOINT, POLICY):
+            operator.run(step, operator.shown().digest)
+        self._changed = operator
+        return operator
+
+    def _fresh(self) -> Operator:
+        """Puts the account back to its start; for a new operator the probes print what is right."""
+        self.account.reset()
+        self._number, self._changed = self._number + 1, None
         printed = {
             f"{CHECK} plan": self._lines(reached=False),
             f"{CHECK} apply": self._lines("write", "read", "delete", reached=True),
@@ -183,38 +200,28 @@ class Bench:
 
     # -- where an action is needed that most changes can do without ---------------------------
 
-    @contextmanager
-    def _another_endpoint(self) -> Iterator[None]:
-        """Somebody else's, beside the route table of the instances: the plan is to extend it."""
-        self._make_endpoint("rehearsal", RouteTableIds=[self.account.ids["main"]])
-        yield
+    def _another_endpoint(self) -> None:
+        """Somebody else's, on the main route table: the plan is to extend it."""
+        self._ec2.create_vpc_endpoint(
+            VpcId=self.account.ids["rehearsal"],
+            ServiceName=f"com.amazonaws.{self.account.region}.s3",
+            RouteTableIds=[self.account.ids["main"]],
+        )
 
-    def _make_endpoint(self, vpc: str, **request: Any) -> None:
-        service = f"com.amazonaws.{self.account.region}.s3"
-        self._ec2.create_vpc_endpoint(VpcId=self.account.ids[vpc], ServiceName=service, **request)
-
-    @contextmanager
-    def _no_policy(self) -> Iterator[None]:
+    def _no_policy(self) -> None:
         self._s3.delete_bucket_policy(Bucket=BUCKET)
-        yield
 
-    @contextmanager
-    def _key_of_its_own(self) -> Iterator[None]:
+    def _key_of_its_own(self) -> None:
         """The bucket has a key whose policy leaves it to the account who may use it."""
         root = {"AWS": f"arn:aws:iam::{self.account.account_id}:root"}
         everything = {"Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*"}
         text = json.dumps({"Version": "2012-10-17", "Statement": [everything]})
         key = self.account.client("kms").create_key(Policy=text)["KeyMetadata"]["Arn"]
-        before = self._s3.get_bucket_encryption(Bucket=BUCKET)
-        name = "ServerSideEncryptionConfiguration"
         by_key = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
-        rules = [{"ApplyServerSideEncryptionByDefault": by_key}]
-        self._s3.put_bucket_encryption(Bucket=BUCKET, **{name: {"Rules": rules}})
-        yield
-        self._s3.put_bucket_encryption(Bucket=BUCKET, **{name: before[name]})
+        rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": by_key}]}
+        self._s3.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration=rules)
 
-    @contextmanager
-    def _route_to_a_list_of_its_own(self) -> Iterator[None]:
+    def _route_to_a_list_of_its_own(self) -> None:
         """A route of the instances goes to addresses that only a list of the account names."""
         ids, ec2 = self.account.ids, self._ec2
         gateway = ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
@@ -225,10 +232,9 @@ class Bench:
             AddressFamily="IPv4",
             Entries=[{"Cidr": "192.0.2.0/24"}],
         )["PrefixList"]["PrefixListId"]
-        route = {"RouteTableId": ids["private-a"], "DestinationPrefixListId": own}
-        ec2.create_route(**route, GatewayId=gateway)
-        yield
-        ec2.delete_route(**route)
+        ec2.create_route(
+            RouteTableId=ids["private-a"], DestinationPrefixListId=own, GatewayId=gateway
+        )
 
     # -- a policy that lacks an action --------------------------------------------------------
 
@@ -260,12 +266,12 @@ def _heard(operator: Operator, step: str, digest: str, action: str) -> Iterator[
     except RunbookError as error:
         text = f"{error.answer}\n{error.remedy}"
         # Whatever it says: nothing comes after it.
-        yield Told(action, f"error of {where}", _named(text), str(error))
+        yield Told(f"error of {where}", _named(text), str(error))
         return
     for check in _facts(operator, step, digest).get("checks", []):
         text = f"{check['detail']}\n{check['remedy']}"
         if check["state"] == "UNCERTAIN" and action in _named(text):
-            yield Told(action, f"check of {where}: {check['name']}", _named(text), text)
+            yield Told(f"check of {where}: {check['name']}", _named(text), text)
 
 
 def _facts(operator: Operator, step: str, digest: str) -> dict[str, Any]:
@@ -294,28 +300,3 @@ def _refused(call: dict[str, Any]) -> bool:
 
 def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def main(pattern: str = "") -> dict[str, Any]:
-    """What a whole run is refused, and what each action is missed by."""
-    started = time.monotonic()
-    driving.prepare()
-    # Asked for every text that is kept, it takes most of the time; here it is always the same.
-    clean._own = cache(clean._own)
-    with rehearsal.start() as account, tempfile.TemporaryDirectory() as folder:
-        driving.turn_to(account)
-        bench = Bench(account, Path(folder))
-        whole = bench.whole_run()
-        wanted = [one for name in NAMES for one in actions(name) if re.search(pattern, one)]
-        told = {action: bench.told(action) for action in wanted}
-        errors = account.errors()
-    return {
-        "whole": whole,
-        "told": {action: one and asdict(one) for action, one in told.items()},
-        "errors": errors,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-
-
-if __name__ == "__main__":
-    print(json.dumps(main(*sys.argv[1:])))
