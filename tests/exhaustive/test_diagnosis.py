@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from itertools import combinations
@@ -13,89 +12,99 @@ from click.testing import Result
 
 import rehearsal
 from private_s3.doctor.symptoms import SYMPTOMS
-from rehearsal.symptoms import open_path
-from tests.support import confusion, confusion_figure
-from tests.support.confusion import BY_TEXT, HIDDEN, NUMBERED, ORDER, Case, Ward
+from tests.support import confusion_figure
+from tests.support.confusion import (
+    ALONE,
+    BY_TEXT,
+    CASES,
+    HEALTHY,
+    HIDDEN,
+    NUMBERED,
+    ORDER,
+    PAIRS,
+    Case,
+    Outcome,
+    Ward,
+)
 from tests.support.healthy import ACCOUNTS
+from tests.support.sampling import sampled
 from tests.support.world import World, enter
 
 
 @pytest.fixture(scope="module")
-def ward(shared: rehearsal.Account) -> Iterator[Ward]:
+def ward(shared: rehearsal.Account, tmp_path_factory: pytest.TempPathFactory) -> Ward:
     """The shared account with the path of app-1 open, and a doctor."""
-    undo = open_path(shared)
-    yield Ward(shared)
-    undo()
+    return Ward(shared, tmp_path_factory.mktemp("changes"))
 
 
-@pytest.fixture(scope="module")
-def cases(ward: Ward) -> list[Case]:
-    """All that can be planted, alone and in pairs, and all healthy accounts; takes minutes."""
-    return confusion.measure(ward)
+@pytest.fixture
+def reset(ward: Ward) -> Iterator[None]:
+    """For a test that does not put back what it changes."""
+    yield
+    ward.reset()
 
 
-def those(cases: list[Case], planted: int) -> list[Case]:
-    """The cases with so many plants."""
-    found = [case for case in cases if len(case.planted) == planted]
-    assert found
-    return found
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The healthy accounts and the symptoms alone are few enough to be always there."""
+    for name, cases in {"healthy": HEALTHY, "alone": ALONE, "pair": PAIRS}.items():
+        if name in metafunc.fixturenames:
+            classes = Case.classes if name == "pair" else lambda case: [case]
+            chosen = sampled(metafunc.config, f"diagnoses: {name}", cases, classes)
+            metafunc.parametrize(name, chosen, ids=str)
 
 
 # -- what was planted, and what was named ---------------------------------------------------------
 
 
-def test_a_healthy_account_is_not_found_ill(cases: list[Case]) -> None:
-    healthy = those(cases, 0)
-    named = dict(zip(ACCOUNTS, [case.named for case in healthy], strict=True))
-    assert named == dict.fromkeys(ACCOUNTS, ())
+def measured(ward: Ward, case: Case) -> Outcome:
+    """What is named, and with it what holds of every diagnosis."""
+    found = ward.outcome(case)
+    assert len({*found.named}) == len(found.named)
+    assert [call for call in found.calls if not call.startswith(("Describe", "Get", "List"))] == []
+    assert found.calls.total() <= 28  # whatever is wrong, about as often
+    return found
 
 
-def test_each_symptom_alone_is_named_and_nothing_else(cases: list[Case]) -> None:
-    alone = those(cases, 1)
-    assert [case for case in alone if case.named != case.planted] == []
-    assert {case.planted[0] for case in alone} == {*NUMBERED} == {*ORDER}
-    # Each with the text that its command printed; those of the account's state without it too.
-    assert {case.planted[0] for case in alone if case.text.strip()} >= {*BY_TEXT}
-    assert {case.planted[0] for case in alone if not case.text} == {*ORDER} - {*BY_TEXT}
+@pytest.mark.usefixtures("reset")
+def test_in_a_healthy_account_nothing_is_named(ward: Ward, healthy: Case) -> None:
+    found = measured(ward, healthy)
+    assert found.named == ()
+    assert found.calls.total() >= 15
 
 
-def test_the_fix_has_the_ids_of_the_account_in_it(cases: list[Case]) -> None:
-    """What stands in capitals is for the operator alone to know."""
-    for case in those(cases, 1):
-        words = {*re.findall(r"\b[A-Z][A-Z_]{3,}\b", case.fix)}
-        assert words <= {"KEY", "NUMBER", "PARAMETERS", "POLICY", "RANGE", "REGIONAL"}, case.fix
-        assert case.fix and "{}" not in case.fix
+def test_a_symptom_alone_is_named_and_nothing_else(ward: Ward, alone: Case) -> None:
+    found = measured(ward, alone)
+    assert found.named == alone.planted
+    if alone.planted[0] in BY_TEXT:
+        assert found.text.strip()
+    # What stands in capitals is for the operator alone to know; all else are ids of the account.
+    words = {*re.findall(r"\b[A-Z][A-Z_]{3,}\b", found.fix)}
+    assert words <= {"KEY", "NUMBER", "PARAMETERS", "POLICY", "RANGE", "REGIONAL"}, found.fix
+    assert found.fix and "{}" not in found.fix
 
 
-def test_of_two_the_first_in_order_is_named_first(cases: list[Case]) -> None:
-    pairs = those(cases, 2)
-    assert {frozenset(case.planted) for case in pairs} == {
-        frozenset(pair) for pair in combinations(ORDER, 2)
-    }
-    assert [case for case in pairs if case.named[:1] != case.visible[:1]] == []
+def test_of_two_the_first_in_order_is_named_first_and_the_other_too(ward: Ward, pair: Case) -> None:
+    found = measured(ward, pair)
+    assert found.named[:1] == pair.visible[:1]
+    assert {*found.named} == {*pair.visible}
 
 
-def test_of_two_the_other_is_named_too_and_nothing_else(cases: list[Case]) -> None:
-    wrong = [case for case in those(cases, 2) if {*case.named} != {*case.visible}]
-    assert wrong == []
-    assert all(len({*case.named}) == len(case.named) for case in cases)
+def test_each_symptom_is_planted_alone_and_with_each_other_one() -> None:
+    assert {case.planted[0] for case in ALONE} == {*NUMBERED} == {*ORDER}
+    assert {case.planted[0] for case in ALONE if not case.with_text} == {*ORDER} - {*BY_TEXT}
+    assert {case.planted for case in PAIRS} == {*combinations(ORDER, 2)}
+    hidden = {frozenset(case.planted) for case in PAIRS if case.hidden}
+    assert hidden == {frozenset(pair) for pair in HIDDEN} and all(HIDDEN.values())
 
 
-def test_what_one_hides_of_another_is_hidden_by_nothing_else(cases: list[Case]) -> None:
-    hidden = {(a, b) for case in cases for a, b in combinations(case.planted, 2) if case.hidden}
-    assert {frozenset(pair) for pair in hidden} == {frozenset(pair) for pair in HIDDEN}
-    assert all(HIDDEN.values())
+def test_the_picture_shows_that_every_diagnosis_is_right() -> None:
+    """Whether each is right is tested above."""
+    assert confusion_figure.read() == confusion_figure.figures((c, c.visible) for c in CASES)
 
 
-def test_the_picture_shows_this_run(cases: list[Case]) -> None:
-    assert confusion_figure.read() == confusion_figure.figures(cases)
-
-
-def test_it_asks_as_often_whatever_is_wrong_and_writes_nothing(cases: list[Case]) -> None:
-    asked = {operation for case in cases for operation in case.calls}
-    assert [one for one in asked if not one.startswith(("Describe", "Get", "List"))] == []
-    most = max(sum(case.calls.values()) for case in cases)
-    assert 16 <= most <= 28
+def test_the_picture_would_show_a_wrong_diagnosis() -> None:
+    wrong = [(case, case.planted[::-1]) for case in PAIRS]
+    assert confusion_figure.figures(wrong)["right"] < len(PAIRS) / 10
 
 
 def test_the_account_has_seen_no_write_of_the_doctor(ward: Ward) -> None:
@@ -205,9 +214,11 @@ def test_a_text_alone_makes_no_finding_where_the_account_speaks_against_it(
     assert found.findings == [] and "Yet the text says" in found.sentence()
 
 
+@pytest.mark.usefixtures("reset")
 def test_behind_the_first_blocker_nothing_is_found_that_is_not_there(ward: Ward) -> None:
     """The policy names the right endpoint, though no route leads to it now."""
-    with ACCOUNTS["restrict_to endpoint"](ward) as changes, ward.planted(1):
+    changes = ACCOUNTS["restrict_to endpoint"](ward)
+    with ward.planted(1):
         assert [one.symptom for one in ward.diagnose(**changes).findings] == [1]
 
 
@@ -216,17 +227,12 @@ def test_services_that_are_not_to_keep_their_access_are_not_missed(ward: Ward) -
         assert ward.diagnose(allow_services=False).findings == []
 
 
+@pytest.mark.usefixtures("reset")
 def test_a_role_without_any_policy_allows_nothing(ward: Ward) -> None:
     iam, role = ward.account.client("iam"), "app-instance"
-    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    before = {n: iam.get_role_policy(RoleName=role, PolicyName=n)["PolicyDocument"] for n in names}
-    for name in names:
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
         iam.delete_role_policy(RoleName=role, PolicyName=name)
-    try:
-        found = ward.diagnose().findings
-    finally:
-        for name, document in before.items():
-            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+    found = ward.diagnose().findings
     assert [one.symptom for one in found] == [18, 16]
     assert "no policy of the role app-instance allows s3:ListBucket" in found[0].evidence
 
@@ -253,10 +259,8 @@ def test_an_instance_that_is_shut_out_alone_is_named_alone(ward: Ward) -> None:
 
 
 @pytest.fixture
-def world(
-    ward: Ward, shared: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> World:
-    return enter(shared, tmp_path, monkeypatch)
+def world(ward: Ward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return enter(ward.account, tmp_path, monkeypatch)
 
 
 def doctor(world: World, *arguments: str) -> Result:

@@ -1,14 +1,15 @@
 """Draws what was planted against what the doctor named first, with the figures within the file.
 
-Run as a program, it measures that anew and writes the picture.
+Run as a program, it measures all cases and writes the picture.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib as mpl
@@ -30,9 +31,8 @@ from private_s3.figures import (
     inches,
     wrapped,
 )
-from rehearsal.symptoms import open_path
 from tests import PROJECT
-from tests.support.confusion import NUMBERED, ORDER, Case, Ward, measure
+from tests.support.confusion import CASES, NUMBERED, ORDER, Case, Ward
 
 PICTURE = PROJECT / "runbooks/confusion_matrix.png"
 NOTHING = "nothing"
@@ -42,27 +42,32 @@ LATER = 1.5  # how wide the last column is
 KEY = "figures"
 
 Figures = dict[str, Any]
+Named = tuple[Case, tuple[int | None, ...]]  # what was planted, and what the doctor named
 
 
-def figures(cases: Sequence[Case]) -> Figures:
+def figures(diagnoses: Iterable[Named]) -> Figures:
     """What the picture shows: how often was named what, when it was to be named first, or later."""
     first: Counter[tuple[str, str]] = Counter()
     later: dict[str, Counter[str]] = {}
-    for case in cases:
-        wanted, named = map(str, case.visible), [*map(str, case.named)]
-        due, *others = [*wanted, *[NOTHING] * (not case.visible)]
+    planted: Counter[int] = Counter()
+    exact = 0
+    for case, found in diagnoses:
+        named = [*map(str, found)]
+        due, *others = map(str, case.visible or (NOTHING,))
         first[due, next(iter(named), NOTHING)] += 1
-        for one in others:
-            later.setdefault(one, Counter())["found" if one in named else "missed"] += 1
-        for one in case.hidden:
-            later.setdefault(str(one), Counter())["hidden"] += 1
+        for other in others:
+            later.setdefault(other, Counter())["found" if other in named else "missed"] += 1
+        for other in map(str, case.hidden):
+            later.setdefault(other, Counter())["hidden"] += 1
+        planted[len(case.planted)] += 1
+        exact += {*case.visible} == {*found}
     return {
-        "diagnoses": len(cases),
-        "healthy": sum(not case.planted for case in cases),
-        "alone": sum(len(case.planted) == 1 for case in cases),
-        "pairs": sum(len(case.planted) == 2 for case in cases),
+        "diagnoses": planted.total(),
+        "healthy": planted[0],
+        "alone": planted[1],
+        "pairs": planted[2],
         "right": sum(count for (due, named), count in first.items() if due == named),
-        "exact": sum({*case.visible} == {*case.named} for case in cases),
+        "exact": exact,
         "first": {f"{due} {named}": count for (due, named), count in sorted(first.items())},
         "later": {one: dict(sorted(counts.items())) for one, counts in sorted(later.items())},
     }
@@ -151,11 +156,9 @@ def _text(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
     axes.text(x, y, text, **style)
 
 
-def write(cases: Sequence[Case], path: Path = PICTURE) -> Figures:
+def write(found: Figures, path: Path = PICTURE) -> None:
     """Writes the picture, with its figures within."""
-    found = figures(cases)
     draw(found).savefig(path, metadata={KEY: json.dumps(found, sort_keys=True)})
-    return found
 
 
 def read(path: Path = PICTURE) -> Figures:
@@ -164,10 +167,19 @@ def read(path: Path = PICTURE) -> Figures:
         return dict(json.loads(picture.info[KEY]))
 
 
+def measured(ward: Ward, cases: Iterable[Case] = CASES) -> Iterable[Named]:
+    """What the doctor names in each case."""
+    for case in cases:
+        yield case, ward.outcome(case).named
+        if not case.planted:
+            ward.reset()
+
+
 def main() -> None:
-    with rehearsal.start() as account:
-        open_path(account)
-        print(title(write(measure(Ward(account)))))
+    with rehearsal.start() as account, TemporaryDirectory() as folder:
+        found = figures(measured(Ward(account, Path(folder))))
+    write(found)
+    print(title(found))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,17 @@
-"""Accounts in which nothing is wrong, each in another way: none of them may be found ill."""
+"""Accounts in which nothing is wrong, each in another way: the doctor may name nothing there.
+
+Each function changes the account, whose path is open; nothing is undone.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from tempfile import TemporaryDirectory
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from private_s3 import change, statements
 from private_s3.record import Record
+from rehearsal import symptoms
 
 if TYPE_CHECKING:
     from tests.support.confusion import Ward
@@ -18,38 +20,33 @@ BUCKET = "rehearsal-private-data"
 VPC_CIDR = "10.20.0.0/16"
 # The parameters of the account that differ from those of params/rehearsal.yaml.
 Changes = dict[str, Any]
-Account = Callable[["Ward"], AbstractContextManager[Changes]]
+Account = Callable[["Ward"], Changes]
 
 
-@contextmanager
-def default(ward: Ward) -> Iterator[Changes]:
+def default(ward: Ward) -> Changes:
     """The open path as it is."""
-    yield {}
+    return {}
 
 
-@contextmanager
-def bucket_only_endpoint(ward: Ward) -> Iterator[Changes]:
+def bucket_only_endpoint(ward: Ward) -> Changes:
     """The endpoint lets requests to this bucket through, and no other."""
-    with _endpoint_policy(ward, json.dumps(statements.bucket_only(BUCKET))):
-        yield {}
+    _endpoint_policy(ward, json.dumps(statements.bucket_only(BUCKET)))
+    return {}
 
 
-@contextmanager
-def endpoint_for_a_role(ward: Ward) -> Iterator[Changes]:
+def endpoint_for_a_role(ward: Ward) -> Changes:
     """The endpoint lets the instances' role through, by a condition."""
     condition = {"ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::123456789012:role/app-*"}}
     policy = statements.full_access()
     policy["Statement"][0]["Condition"] = condition
-    with _endpoint_policy(ward, json.dumps(policy)):
-        yield {}
+    _endpoint_policy(ward, json.dumps(policy))
+    return {}
 
 
-@contextmanager
-def egress_by_prefix_list(ward: Ward) -> Iterator[Changes]:
+def egress_by_prefix_list(ward: Ward) -> Changes:
     """The security group lets out to S3's list and to the VPC, and nowhere else."""
     ec2, group = ward.account.client("ec2"), ward.account.ids["app"]
     (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
-    before = found["IpPermissionsEgress"]
     https = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443}
     narrow = [
         {
@@ -58,17 +55,12 @@ def egress_by_prefix_list(ward: Ward) -> Iterator[Changes]:
             "PrefixListIds": [{"PrefixListId": _prefix_list(ward)["PrefixListId"]}],
         }
     ]
-    ec2.revoke_security_group_egress(GroupId=group, IpPermissions=before)
+    ec2.revoke_security_group_egress(GroupId=group, IpPermissions=found["IpPermissionsEgress"])
     ec2.authorize_security_group_egress(GroupId=group, IpPermissions=narrow)
-    try:
-        yield {}
-    finally:
-        ec2.revoke_security_group_egress(GroupId=group, IpPermissions=narrow)
-        ec2.authorize_security_group_egress(GroupId=group, IpPermissions=before)
+    return {}
 
 
-@contextmanager
-def network_acl_by_range(ward: Ward) -> Iterator[Changes]:
+def network_acl_by_range(ward: Ward) -> Changes:
     """A network ACL with one rule each way for each range of S3, and for the VPC itself."""
     ec2, subnet = ward.account.client("ec2"), ward.account.ids["app-a"]
     made = ec2.create_network_acl(VpcId=ward.account.ids["rehearsal"])["NetworkAcl"]
@@ -84,84 +76,66 @@ def network_acl_by_range(ward: Ward) -> Iterator[Changes]:
                 CidrBlock=cidr,
                 PortRange={"From": first, "To": last},
             )
-    before = _use_acl(ward, subnet, acl)
-    try:
-        yield {}
-    finally:
-        _use_acl(ward, subnet, before)
-        ec2.delete_network_acl(NetworkAclId=acl)
+    _use_acl(ward, subnet, acl)
+    return {}
 
 
-@contextmanager
-def on_the_main_table(ward: Ward) -> Iterator[Changes]:
+def on_the_main_table(ward: Ward) -> Changes:
     """The instance's subnet has no table of its own, and the endpoint is on the main one."""
-    with _on_table(ward, "main"):
-        yield {"instance_name": "sibling-1"}
+    _on_table(ward, "main")
+    return {"instance_name": "sibling-1"}
 
 
-@contextmanager
-def several_instances(ward: Ward) -> Iterator[Changes]:
+def several_instances(ward: Ward) -> Changes:
     """Three instances in two subnets, each of whose tables is on the endpoint."""
     names = ("app-1", "neighbour-1", "sibling-1")
-    with _on_table(ward, "main"):
-        yield {"instance_ids": [ward.account.ids[name] for name in names]}
+    _on_table(ward, "main")
+    return {"instance_ids": [ward.account.ids[name] for name in names]}
 
 
-@contextmanager
-def two_endpoints(ward: Ward) -> Iterator[Changes]:
+def two_endpoints(ward: Ward) -> Changes:
     """Somebody else's endpoint, with a policy of its own, is on another table of the VPC."""
     ec2 = ward.account.client("ec2")
-    made = ec2.create_vpc_endpoint(
+    ec2.create_vpc_endpoint(
         VpcId=ward.account.ids["rehearsal"],
         ServiceName=f"com.amazonaws.{ward.account.region}.s3",
         RouteTableIds=[ward.account.ids["main"]],
         PolicyDocument=json.dumps(statements.bucket_only("rehearsal-logs")),
-    )["VpcEndpoint"]["VpcEndpointId"]
-    try:
-        yield {}
-    finally:
-        ec2.delete_vpc_endpoints(VpcEndpointIds=[made])
+    )
+    return {}
 
 
 def restricted(level: str) -> Account:
     """The real change was applied, at this level of `restrict_to`."""
 
-    @contextmanager
-    def applied(ward: Ward) -> Iterator[Changes]:
-        with TemporaryDirectory() as folder, _policy_put_back(ward), ward.environment():
-            changes = {"restrict_to": level, "changes_dir": folder}
+    def applied(ward: Ward) -> Changes:
+        changes = {"restrict_to": level, "changes_dir": str(ward.folder / level)}
 
-            def planned(**approved: str) -> change.Planned:
-                parameters = ward.parameters(**changes, **approved)
-                reading = change.read(ward.bound, parameters)
-                return change.planned(ward.bound, Record(parameters, "test"), reading)
+        def planned(**approved: str) -> change.Planned:
+            parameters = ward.parameters(**changes, **approved)
+            reading = change.read(ward.bound, parameters)
+            return change.planned(ward.bound, Record(parameters, "test"), reading)
 
+        with ward.environment():
             digest = planned().plan.digest
             planned(approved_plan=digest).apply_bucket_policy()
-            policy = ward.account.client("s3").get_bucket_policy(Bucket=BUCKET)["Policy"]
-            assert all(sid in policy for sid in statements.SIDS[level])
-            yield changes
+        policy = ward.account.client("s3").get_bucket_policy(Bucket=BUCKET)["Policy"]
+        assert all(sid in policy for sid in statements.SIDS[level])
+        return changes
 
     return applied
 
 
-@contextmanager
-def dual_stack(ward: Ward) -> Iterator[Changes]:
+def dual_stack(ward: Ward) -> Changes:
     """The endpoint has a second route in each table, to S3's IPv6 list."""
-    ec2, endpoint = ward.account.client("ec2"), _endpoint(ward)["VpcEndpointId"]
-    ward.account.act("dual stack", endpoint_id=endpoint)
-    try:
-        yield {}
-    finally:
-        ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, IpAddressType="ipv4")
+    ward.account.act("dual stack", endpoint_id=_endpoint(ward)["VpcEndpointId"])
+    return {}
 
 
-@contextmanager
-def encrypted_by_a_key(ward: Ward) -> Iterator[Changes]:
+def encrypted_by_a_key(ward: Ward) -> Changes:
     """A key of the account, whose policy lets IAM decide, and a role that may use it through S3."""
     kms, s3, iam = (ward.account.client(service) for service in ("kms", "s3", "iam"))
     made = kms.create_key(Description="A healthy key")["KeyMetadata"]
-    before = s3.get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]
     rule = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": made["Arn"]}
     s3.put_bucket_encryption(
         Bucket=BUCKET,
@@ -177,18 +151,13 @@ def encrypted_by_a_key(ward: Ward) -> Iterator[Changes]:
             "StringEquals": {"kms:ViaService": f"s3.{ward.account.region}.amazonaws.com"}
         },
     }
-    named = {"RoleName": "app-instance", "PolicyName": "use-the-key"}
-    iam.put_role_policy(**named, PolicyDocument=_document(statement))
-    try:
-        yield {}
-    finally:
-        iam.delete_role_policy(**named)
-        s3.put_bucket_encryption(Bucket=BUCKET, ServerSideEncryptionConfiguration=before)
-        kms.schedule_key_deletion(KeyId=made["KeyId"], PendingWindowInDays=7)
+    iam.put_role_policy(
+        RoleName="app-instance", PolicyName="use-the-key", PolicyDocument=_document(statement)
+    )
+    return {}
 
 
-@contextmanager
-def nat_beside_the_endpoint(ward: Ward) -> Iterator[Changes]:
+def nat_beside_the_endpoint(ward: Ward) -> Changes:
     """All else goes out by a NAT gateway; S3's list is the longer prefix."""
     ec2, ids = ward.account.client("ec2"), ward.account.ids
     vpc, out = ids["rehearsal"], {"DestinationCidrBlock": "0.0.0.0/0"}
@@ -196,25 +165,15 @@ def nat_beside_the_endpoint(ward: Ward) -> Iterator[Changes]:
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.20.9.0/24")["Subnet"]["SubnetId"]
     table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
-    joined = ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)["AssociationId"]
+    ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
     ec2.create_route(RouteTableId=table, GatewayId=gateway, **out)
     address = ec2.allocate_address(Domain="vpc")["AllocationId"]
     nat = ec2.create_nat_gateway(SubnetId=subnet, AllocationId=address)["NatGateway"]
-    nat_id = nat["NatGatewayId"]
-    ec2.create_route(RouteTableId=ids["private-a"], NatGatewayId=nat_id, **out)
-    try:
-        yield {}
-    finally:
-        ec2.delete_route(RouteTableId=ids["private-a"], **out)
-        ec2.delete_nat_gateway(NatGatewayId=nat_id)
-        ec2.disassociate_route_table(AssociationId=joined)
-        ec2.delete_route_table(RouteTableId=table)
-        ec2.detach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
-        ec2.delete_internet_gateway(InternetGatewayId=gateway)
+    ec2.create_route(RouteTableId=ids["private-a"], NatGatewayId=nat["NatGatewayId"], **out)
+    return {}
 
 
-@contextmanager
-def many_statements(ward: Ward) -> Iterator[Changes]:
+def many_statements(ward: Ward) -> Changes:
     """A bucket policy of many owners: each statement looks like one that could be in the way."""
     s3, endpoint = ward.account.client("s3"), _endpoint(ward)["VpcEndpointId"]
     bucket, objects = f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"
@@ -265,47 +224,37 @@ def many_statements(ward: Ward) -> Iterator[Changes]:
             "Condition": {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}},
         },
     ]
-    with _policy_put_back(ward) as before:
-        policy = json.loads(before)
-        policy["Statement"] += added
-        s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
-        yield {}
+    policy = json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])
+    policy["Statement"] += added
+    s3.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps(policy))
+    return {}
 
 
-@contextmanager
-def without_dns_hostnames(ward: Ward) -> Iterator[Changes]:
+def without_dns_hostnames(ward: Ward) -> Changes:
     """The VPC resolves names, and gives its own hosts none; S3 does without them."""
     ec2, vpc = ward.account.client("ec2"), ward.account.ids["rehearsal"]
     ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": False})
-    try:
-        yield {}
-    finally:
-        ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
+    return {}
 
 
-@contextmanager
-def asked_by_ssh(ward: Ward) -> Iterator[Changes]:
+def asked_by_ssh(ward: Ward) -> Changes:
     """Systems Manager does not reach the instance, and nobody wants it to."""
-    with ward.planted(16):
-        yield {"check_by": "ssh"}
+    symptoms.plant(ward.account, "not-managed")
+    return {"check_by": "ssh"}
 
 
-@contextmanager
-def reader_of_a_prefix(ward: Ward) -> Iterator[Changes]:
+def reader_of_a_prefix(ward: Ward) -> Changes:
     """The role may do all it needs under one prefix only."""
     iam = ward.account.client("iam")
-    named = {"RoleName": "app-instance", "PolicyName": "use-the-buckets"}
-    before = iam.get_role_policy(**named)["PolicyDocument"]
     data = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]}
     narrow = [
         {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{BUCKET}"},
         {**data, "Resource": f"arn:aws:s3:::{BUCKET}/reports/*"},
     ]
-    iam.put_role_policy(**named, PolicyDocument=_document(*narrow))
-    try:
-        yield {}
-    finally:
-        iam.put_role_policy(**named, PolicyDocument=json.dumps(before))
+    iam.put_role_policy(
+        RoleName="app-instance", PolicyName="use-the-buckets", PolicyDocument=_document(*narrow)
+    )
+    return {}
 
 
 ACCOUNTS: dict[str, Account] = {
@@ -331,38 +280,15 @@ ACCOUNTS: dict[str, Account] = {
 }
 
 
-@contextmanager
-def _endpoint_policy(ward: Ward, policy: str) -> Iterator[None]:
-    ec2, endpoint = ward.account.client("ec2"), _endpoint(ward)
-    change_it = ec2.modify_vpc_endpoint
-    change_it(VpcEndpointId=endpoint["VpcEndpointId"], PolicyDocument=policy)
-    try:
-        yield
-    finally:
-        before = endpoint["PolicyDocument"]
-        change_it(VpcEndpointId=endpoint["VpcEndpointId"], PolicyDocument=before)
+def _endpoint_policy(ward: Ward, policy: str) -> None:
+    endpoint = _endpoint(ward)["VpcEndpointId"]
+    ward.account.client("ec2").modify_vpc_endpoint(VpcEndpointId=endpoint, PolicyDocument=policy)
 
 
-@contextmanager
-def _on_table(ward: Ward, name: str) -> Iterator[None]:
-    ec2, endpoint = ward.account.client("ec2"), _endpoint(ward)["VpcEndpointId"]
-    table = [ward.account.ids[name]]
-    ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, AddRouteTableIds=table)
-    try:
-        yield
-    finally:
-        ec2.modify_vpc_endpoint(VpcEndpointId=endpoint, RemoveRouteTableIds=table)
-
-
-@contextmanager
-def _policy_put_back(ward: Ward) -> Iterator[str]:
-    """Gives the bucket policy, and puts it back to the letter."""
-    s3 = ward.account.client("s3")
-    before = s3.get_bucket_policy(Bucket=BUCKET)["Policy"]
-    try:
-        yield before
-    finally:
-        s3.put_bucket_policy(Bucket=BUCKET, Policy=before)
+def _on_table(ward: Ward, name: str) -> None:
+    ward.account.client("ec2").modify_vpc_endpoint(
+        VpcEndpointId=_endpoint(ward)["VpcEndpointId"], AddRouteTableIds=[ward.account.ids[name]]
+    )
 
 
 def _endpoint(ward: Ward) -> dict[str, Any]:
@@ -380,8 +306,7 @@ def _prefix_list(ward: Ward) -> dict[str, Any]:
     return dict(found)
 
 
-def _use_acl(ward: Ward, subnet: str, acl: str) -> str:
-    """Gives the subnet this network ACL; the id of the one that it had."""
+def _use_acl(ward: Ward, subnet: str, acl: str) -> None:
     ec2 = ward.account.client("ec2")
     filters = [{"Name": "association.subnet-id", "Values": [subnet]}]
     (found,) = ec2.describe_network_acls(Filters=filters)["NetworkAcls"]
@@ -389,7 +314,6 @@ def _use_acl(ward: Ward, subnet: str, acl: str) -> str:
     ec2.replace_network_acl_association(
         AssociationId=joined["NetworkAclAssociationId"], NetworkAclId=acl
     )
-    return str(found["NetworkAclId"])
 
 
 def _document(*content: dict[str, Any]) -> str:
