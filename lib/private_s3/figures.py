@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from statistics import mean
 from textwrap import wrap
 from typing import Any, NamedTuple
@@ -346,6 +346,7 @@ def wrapped(
     return [text]
 
 
+@lru_cache(maxsize=4096)  # to wrap a text, its words are measured again and again
 def inches(text: str, size: float, weight: str = "normal") -> float:
     """How wide text is drawn; hinting makes it a little wider than its outlines are."""
     font = FontProperties(family="DejaVu Sans", size=size, weight=weight)

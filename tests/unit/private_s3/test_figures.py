@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import combinations
 
 import IPython.display
@@ -70,7 +71,13 @@ SHARED_AFTER = frame(
 )
 OTHERS = {FIRST: ["neighbour-1", "reporter-1"], f"subnet-{2:0>17}": ["sibling-1"]}
 CASES["a shared route table"] = SHARED_BEFORE, SHARED_AFTER
-every_case = pytest.mark.parametrize("before, after", CASES.values(), ids=CASES.keys())
+every_case = pytest.mark.parametrize("case", CASES)
+
+
+@cache
+def drawn(case: str) -> Figure:
+    """The picture of a case, drawn once for all tests."""
+    return figures.reach(*CASES[case])
 
 
 def texts(figure: Figure) -> list[str]:
@@ -83,39 +90,39 @@ def boxes(figure: Figure) -> list[Bbox]:
 
 
 @every_case
-def test_every_id_is_written_whole(before: pd.DataFrame, after: pd.DataFrame) -> None:
-    written = "".join(texts(figures.reach(before, after)))
-    for row in after.itertuples():
+def test_every_id_is_written_whole(case: str) -> None:
+    written = "".join(texts(drawn(case)))
+    for row in CASES[case][1].itertuples():
         assert str(row.id) in written
         assert str(row.route_table).split()[-1] in written
         assert str(row.s3_goes_to) in written
 
 
 @every_case
-def test_no_text_leaves_its_box_or_the_picture(before: pd.DataFrame, after: pd.DataFrame) -> None:
+def test_no_text_leaves_its_box_or_the_picture(case: str) -> None:
     many = {FIRST: [WIDE, "i-2", "i-3", "i-4", "i-5", "i-6"]}
-    figure = figures.reach(before, after, bucket=BUCKET, others=many)
+    figure = figures.reach(*CASES[case], bucket=BUCKET, others=many)
     renderer = FigureCanvasAgg(figure).get_renderer()
+    framed = boxes(figure)
     for text in figure.axes[0].texts:
         extent = text.get_window_extent(renderer)
         assert text.get_fontsize() >= 8
         assert extent.x1 <= figure.bbox.x1 and extent.y0 >= 0 and extent.y1 <= figure.bbox.y1
         if text.get_text() == "new":  # stands on the edge of its box
             continue
-        for box in boxes(figure):
+        for box in framed:
             if box.contains(extent.x0, (extent.y0 + extent.y1) / 2):
                 assert extent.x1 < box.x1 and extent.y0 > box.y0 and extent.y1 < box.y1
 
 
 @every_case
-def test_boxes_do_not_touch(before: pd.DataFrame, after: pd.DataFrame) -> None:
-    figure = figures.reach(before, after)
-    assert not any(one.overlaps(two) for one, two in combinations(boxes(figure), 2))
+def test_boxes_do_not_touch(case: str) -> None:
+    assert not any(one.overlaps(two) for one, two in combinations(boxes(drawn(case)), 2))
 
 
 @every_case
-def test_no_text_lies_on_another(before: pd.DataFrame, after: pd.DataFrame) -> None:
-    figure = figures.reach(before, after, bucket=BUCKET, others=OTHERS)
+def test_no_text_lies_on_another(case: str) -> None:
+    figure = figures.reach(*CASES[case], bucket=BUCKET, others=OTHERS)
     renderer = FigureCanvasAgg(figure).get_renderer()
     written = [text for text in figure.axes[0].texts if text.get_text()]
     extents = [text.get_window_extent(renderer) for text in written]

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.transforms import Bbox
 
 from private_s3 import figures
 from private_s3.path import figure as path_figure
@@ -59,8 +60,17 @@ NAMED: list[Any] = [
 
 @cache
 def drawn(case: str) -> Figure:
-    """The picture of a case; to wrap long reasons takes its time."""
+    """The picture of a case, drawn once for all tests."""
     return path_figure.draw(CASES[case], NAMED, bucket="rehearsal-private-data")
+
+
+@cache
+def extents(case: str) -> tuple[list[Bbox], list[Bbox]]:
+    """Where the texts and the boxes of the picture of a case stand, in pixels."""
+    figure = drawn(case)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    written = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
+    return written, [box.get_window_extent(renderer) for box in boxes(figure)]
 
 
 def texts(figure: Figure) -> list[str]:
@@ -83,9 +93,7 @@ def kinds(figure: Figure) -> list[str]:
 @every_case
 def test_nothing_overlaps_a_text_or_leaves_the_picture(case: str) -> None:
     figure = drawn(case)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    written = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
-    framed = [box.get_window_extent(renderer) for box in boxes(figure)]
+    written, framed = extents(case)
     margin = figures.MARGIN * figures.DPI - 1
     for extent in [*written, *framed]:
         assert extent.x0 >= margin and extent.x1 <= figure.bbox.x1 - margin
@@ -97,18 +105,16 @@ def test_nothing_overlaps_a_text_or_leaves_the_picture(case: str) -> None:
 
 @every_case
 def test_each_hop_has_a_box_with_its_name_within(case: str) -> None:
-    figure = drawn(case)
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    written, framed = extents(case)
     inside = []
-    for box in boxes(figure):
-        frame = box.get_window_extent(renderer)
+    for frame in framed:
         found = [
-            text.get_text()
-            for text in figure.axes[0].texts
-            if frame.fully_containsx(text.get_window_extent(renderer).x0)
-            and frame.fully_containsx(text.get_window_extent(renderer).x1)
-            and frame.fully_containsy(text.get_window_extent(renderer).y0)
-            and frame.fully_containsy(text.get_window_extent(renderer).y1)
+            text
+            for text, extent in zip(texts(drawn(case)), written, strict=True)
+            if frame.fully_containsx(extent.x0)
+            and frame.fully_containsx(extent.x1)
+            and frame.fully_containsy(extent.y0)
+            and frame.fully_containsy(extent.y1)
         ]
         assert len(found) == 1
         inside.append(found[0].replace("\n", " "))

@@ -22,7 +22,7 @@ class Vpc:
 
     def __init__(self) -> None:
         self.ec2 = ec2 = boto3.client("ec2", region_name=REGION)
-        use_own_ranges(DEFAULT_ACCOUNT_ID)
+        self.launched: list[str] = []
         self.id = ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
         self.private, self.public = self.subnet("10.20.1.0/24"), self.subnet("10.20.2.0/24")
         tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [self.id]}])
@@ -32,6 +32,10 @@ class Vpc:
         ]
         self.instance, self.address = self.launch(self.private)
         self.network = Network(DEFAULT_ACCOUNT_ID, REGION, [OTHER_REGION])
+
+    def end(self) -> None:
+        """Terminates the instances: the account has no others in the next test."""
+        self.ec2.terminate_instances(InstanceIds=self.launched)
 
     def reach(self, address: str = S3, port: int = 443) -> Position | None:
         return self.network.reach(self.instance, address, port)
@@ -49,6 +53,7 @@ class Vpc:
         [made] = self.ec2.run_instances(
             ImageId="ami-12c6146b", MinCount=1, MaxCount=1, NetworkInterfaces=[interface]
         )["Instances"]
+        self.launched.append(made["InstanceId"])
         return made["InstanceId"], made["PrivateIpAddress"]
 
     def table(self, *subnets: str) -> str:
@@ -120,13 +125,24 @@ class Vpc:
         return next(p["PrefixListId"] for p in lists if p["PrefixListName"] == wanted)
 
 
+@pytest.fixture(scope="module")
+def account() -> Iterator[None]:
+    """A moto account for all tests: moto starts slower than a test runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        with mock_aws():
+            use_own_ranges(DEFAULT_ACCOUNT_ID)
+            yield
+
+
 @pytest.fixture
-def vpc(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vpc]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        yield Vpc()
+def vpc(account: None) -> Iterator[Vpc]:
+    """A VPC for each test, with the only running instance of the account."""
+    made = Vpc()
+    yield made
+    made.end()
 
 
 def test_without_a_route_nothing_is_reached(vpc: Vpc) -> None:
