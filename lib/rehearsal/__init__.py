@@ -47,6 +47,9 @@ class Account:
     secret: str
     process: subprocess.Popen[str]
     _resetting: Lock = field(default_factory=Lock, repr=False, compare=False)
+    _clients: dict[tuple[str, str, str], Any] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def __enter__(self) -> Account:
         return self
@@ -98,18 +101,21 @@ class Account:
         }
 
     def client(self, service: str, who: str = "root", region: str = "") -> Any:
-        """A boto3 client of one of the people, whatever the environment says."""
+        """The boto3 client of one of the people, whatever the environment says; made once."""
         import boto3  # here, because the processes of the account itself do without it for long
 
-        keys, make = self.people[who], cast(Any, boto3.client)
-        return make(
-            service,
-            region_name=region or self.region,
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-            aws_session_token=keys.get("AWS_SESSION_TOKEN"),
-        )
+        asked = service, who, region or self.region
+        if asked not in self._clients:
+            keys, make = self.people[who], cast(Any, boto3.client)
+            self._clients[asked] = make(
+                service,
+                region_name=asked[2],
+                endpoint_url=self.endpoint_url,
+                aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+                aws_session_token=keys.get("AWS_SESSION_TOKEN"),
+            )
+        return self._clients[asked]
 
     def calls(self) -> list[dict[str, Any]]:
         """Every call that was made to the account since its start, in order."""

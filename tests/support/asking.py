@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from rehearsal import Account
+from rehearsal import Account, StartError
+
+# Why a test is skipped: what is missing here, and the package that brings it.
+NO_SSHD = "no sshd here (Debian: openssh-server)"
+NO_ORDINARY_USER = "no other user can run this Python (a project that root alone can read)"
+NO_NAMESPACES = "no network namespaces here (root, or a kernel that lets users make them)"
 
 # Without the mark of a change the operator may make no endpoint.
 MARKED: Any = {
@@ -64,8 +71,9 @@ def send(account: Account, script: str, name: str = "app-1", timeout: int = 60) 
 def ended(account: Account, invocation: dict[str, str]) -> dict[str, Any]:
     """The invocation once its script has ended; asks the account nothing but this."""
     ssm = account.client("ssm")
-    for _ in range(600):
-        time.sleep(0.1)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        time.sleep(0.02)
         try:
             found = ssm.get_command_invocation(**invocation)
         except ssm.exceptions.InvocationDoesNotExist:
@@ -73,3 +81,11 @@ def ended(account: Account, invocation: dict[str, str]) -> dict[str, Any]:
         if found["Status"] not in ("Pending", "InProgress"):
             return dict(found)
     raise AssertionError(f"the script did not end: {invocation}")
+
+
+def opened_by(account: Account) -> Path:
+    """The configuration by which ssh reaches its instances; skips where there is none."""
+    try:
+        return Path(account.ssh_config)
+    except StartError:
+        pytest.skip(NO_NAMESPACES if account.mode == "portable" else NO_SSHD)

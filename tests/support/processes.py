@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import psutil
+
+
+def until(happens: Callable[[], Any], seconds: float = 10) -> bool:
+    """Whether it happens in this time."""
+    end = time.monotonic() + seconds
+    while not (done := happens()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(done)
 
 
 def running(words: str) -> list[str]:
@@ -19,9 +29,4 @@ def running(words: str) -> list[str]:
 
 def gone(words: str, seconds: float = 5) -> bool:
     """Whether none of them is left; who is killed takes a moment to go."""
-    end = time.monotonic() + seconds
-    while running(words):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
+    return until(lambda: not running(words), seconds)

@@ -53,8 +53,9 @@ def _on_instance(account: Account, typed: str) -> str:
         DocumentName="AWS-RunShellScript",
         Parameters={"commands": [typed], "executionTimeout": [str(_SECONDS)]},
     )["Command"]["CommandId"]
-    for _ in range(10 * (_SECONDS + 10)):
-        time.sleep(0.1)
+    end = time.monotonic() + _SECONDS + 10
+    while time.monotonic() < end:
+        time.sleep(0.02)
         try:
             found = ssm.get_command_invocation(CommandId=command_id, InstanceId=instance_id)
         except ssm.exceptions.InvocationDoesNotExist:

@@ -9,13 +9,13 @@ from typing import Any, get_args
 
 import pytest
 
-import rehearsal
 from private_s3 import access_drift, audit, aws, change, drift, undo
 from private_s3.audit import Audit
 from private_s3.errors import AwsRefused, BadInput, CheckFailed
 from private_s3.matrix import in_words
 from private_s3.parameters import RestrictTo
 from private_s3.record import Record
+from tests.support.accounts import Accounts
 from tests.support.world import World, enter
 
 BUCKET = "rehearsal-private-data"
@@ -51,9 +51,9 @@ def endpoint(world: World) -> str:
 
 
 @pytest.fixture(scope="module")
-def applied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def applied(accounts: Accounts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """An account in which the change was applied; each test puts back what it did."""
-    with rehearsal.start() as account, pytest.MonkeyPatch.context() as monkeypatch:
+    with accounts.fresh() as account, pytest.MonkeyPatch.context() as monkeypatch:
         world = enter(account, tmp_path_factory.mktemp("audit"), monkeypatch)
         complete(world)
         yield world

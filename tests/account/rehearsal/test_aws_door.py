@@ -267,5 +267,5 @@ def test_nothing_is_left_when_the_parent_is_killed() -> None:
     parent.stdout.close()
     deadline = time.monotonic() + 15
     while processes(account) and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(0.02)
     assert processes(account) == []

@@ -19,6 +19,7 @@ import pytest
 
 from rehearsal.processes import Completed
 from tests import PROJECT
+from tests.support.asking import NO_NAMESPACES, NO_ORDINARY_USER
 from tests.support.instances_lab import OTHER_REGION, RANGES, REGION
 
 SANDBOX = PROJECT / "lib/rehearsal/sandbox.py"
@@ -60,11 +61,12 @@ class Lab:
         assert self.process.stdout
         line = self.process.stdout.readline()
         if not line:
-            pytest.skip(f"The lab does not start in {self.mode} mode here; see its output.")
+            pytest.skip(NO_NAMESPACES if self.mode == "namespace" else NO_ORDINARY_USER)
         return line
 
 
 Start = Callable[..., Lab]
+NOT_HELD = "not what instances of this mode are to hold"
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +236,7 @@ def test_nothing_of_the_operator_reaches_the_script(lab: Lab) -> None:
 
 def test_a_namespace_shows_neither_files_nor_hosts_of_this_machine(lab: Lab) -> None:
     if lab.mode == "portable":
-        pytest.skip("portable: a program that ignores the proxy sees this machine, as announced")
+        pytest.skip(NOT_HELD)
     with socket.create_server(("", 0)) as listener, socket.socket(type=socket.SOCK_DGRAM) as any_:
         port = listener.getsockname()[1]
         any_.connect(("198.51.100.1", 9))  # sends nothing; chooses the machine's own address
@@ -250,7 +252,7 @@ def test_a_namespace_shows_neither_files_nor_hosts_of_this_machine(lab: Lab) -> 
 
 def test_a_namespace_gives_no_way_to_change_this_machine(lab: Lab) -> None:
     if lab.mode == "portable":
-        pytest.skip("portable: the files are this machine's")
+        pytest.skip(NOT_HELD)
     assert lab.run(f"touch /usr/x || touch {sys.prefix}/x").exit_code != 0
     for mounted in lab.run("cat /proc/self/mounts").stdout.splitlines():
         _, at, kind, options, *_ = mounted.split()
@@ -262,7 +264,7 @@ def test_a_namespace_gives_no_way_to_change_this_machine(lab: Lab) -> None:
 
 def test_the_resolver_knows_s3_and_the_internet_and_nothing_private(lab: Lab) -> None:
     if lab.mode == "portable":
-        pytest.skip("portable: a program that ignores the proxy asks this machine's resolver")
+        pytest.skip(NOT_HELD)
     names = f"s3.{REGION}.amazonaws.com", "example.com", "nothing.internal"
     found = [lab.run(f"getent ahostsv4 {name}").stdout.partition(" ")[0] for name in names]
     assert ip_address(found[0]) in ip_network(RANGES[REGION])
@@ -272,7 +274,7 @@ def test_the_resolver_knows_s3_and_the_internet_and_nothing_private(lab: Lab) ->
 
 def test_a_connection_that_says_nothing_holds_up_nobody(lab: Lab) -> None:
     if lab.mode == "portable":
-        pytest.skip("portable: /dev/tcp does not use the proxy")
+        pytest.skip(NOT_HELD)
     lab.do("add_endpoint")
     host = f"some-bucket.s3.{REGION}.amazonaws.com"
     both = lab.run(f"exec bash -c 'exec 3<>/dev/tcp/{host}/443; curl -sS -m 5 https://{host}/'")
@@ -281,7 +283,7 @@ def test_a_connection_that_says_nothing_holds_up_nobody(lab: Lab) -> None:
 
 def test_the_proxy_connects_only_the_instance_and_only_where_it_may_go(lab: Lab) -> None:
     if lab.mode != "portable":
-        pytest.skip("only portable mode has a proxy")
+        pytest.skip(NOT_HELD)
     connect = "curl -s -m 1 -o /dev/null -w '%{http_connect}' https://example.com"
     assert lab.run(connect).stdout == "000"
     lab.do("add_nat")
@@ -291,7 +293,7 @@ def test_the_proxy_connects_only_the_instance_and_only_where_it_may_go(lab: Lab)
 
 def test_the_metadata_of_portable_mode_answer_nobody_else(lab: Lab) -> None:
     if lab.mode != "portable":
-        pytest.skip("only in portable mode do they listen on this machine")
+        pytest.skip(NOT_HELD)
     token = "curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60'"
     origin = "${AWS_EC2_METADATA_SERVICE_ENDPOINT%/*}"
     for secret in ("", "/guess", "/%C3%A9"):
@@ -372,4 +374,4 @@ def wait_until(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not true():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
+        time.sleep(0.01)

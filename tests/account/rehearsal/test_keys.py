@@ -12,8 +12,8 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-import rehearsal
 from rehearsal import Account
+from tests.support.accounts import Accounts
 from tests.support.asking import client_of, code_of, run
 
 BUCKET, OLD, NEW = "rehearsal-private-data", "reports/2026-01.csv", "reports/new.csv"
@@ -397,10 +397,10 @@ def test_the_trail_tells_who_looked_at_a_key(key: Key) -> None:
     assert json.loads(first["CloudTrailEvent"])["requestParameters"]["keyId"] == key.id
 
 
-def test_ids_of_keys_are_the_same_in_every_account() -> None:
+def test_ids_of_keys_are_the_same_in_every_account(accounts: Accounts) -> None:
     found = []
-    for _ in range(2):
-        with rehearsal.start() as account:
+    with accounts.fresh() as one, accounts.fresh() as other:
+        for account in (one, other):
             kms = account.client("kms")
             found.append([kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(2)])
             assert account.errors() == []

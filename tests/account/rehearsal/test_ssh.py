@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,10 +18,12 @@ import psutil
 import pytest
 
 import rehearsal
-from rehearsal import Account, StartError, namespaces
+from rehearsal import Account, StartError
 from rehearsal import ssh as way
-from tests.support.asking import run
-from tests.support.processes import gone
+from tests.support.accounts import Accounts
+from tests.support.altered import alter
+from tests.support.asking import NO_NAMESPACES, NO_ORDINARY_USER, opened_by, run
+from tests.support.processes import gone, until
 from tests.support.processes import running as everywhere
 
 LAST = f"sleep 4343.{os.getpid()}"  # as nobody else would
@@ -32,10 +33,7 @@ STRICT = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes")
 @pytest.fixture(scope="module")
 def config(shared: Account) -> Path:
     """The configuration of the running account; skips where it has none."""
-    try:
-        return Path(shared.ssh_config)
-    except StartError as error:
-        pytest.skip(str(error).replace("\n", " "))
+    return opened_by(shared)
 
 
 def ssh(
@@ -54,13 +52,6 @@ def ssh(
 def keys_by_name(folder: Path) -> dict[str, str]:
     lines = (folder / "known_hosts").read_text().splitlines()
     return {name: key for name, _, key in map(str.split, lines)}
-
-
-def until(happens: Callable[[], bool], seconds: float = 5) -> bool:
-    end = time.monotonic() + seconds
-    while not (done := happens()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return done
 
 
 def processes(account: Account, name: str) -> list[psutil.Process]:
@@ -120,9 +111,19 @@ def test_nothing_of_the_operator_nor_of_the_account_reaches_it(
     assert names - allowed - {"_"} == {"SSH_CLIENT", "SSH_CONNECTION"}
 
 
-def test_who_is_silent_for_long_is_not_hung_up_on(shared: Account, config: Path) -> None:
-    seconds = max(way._PATIENCE, namespaces._PATIENCE) + 2
-    done = ssh(config, shared.ids["app-1"], f"sleep {seconds}; echo in")
+HASTY = """
+from rehearsal import namespaces, ssh
+assert ssh._PATIENCE and namespaces._PATIENCE
+ssh._PATIENCE = namespaces._PATIENCE = 1
+"""
+
+
+def test_who_is_silent_for_long_is_not_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter(monkeypatch, tmp_path, HASTY)
+    with rehearsal.start() as hasty:
+        done = ssh(opened_by(hasty), hasty.ids["app-1"], "sleep 2.5; echo in")
     assert (done.returncode, done.stdout, done.stderr) == (0, "in\n", "")
 
 
@@ -155,7 +156,7 @@ with rehearsal.start() as account:
 def test_an_ordinary_user_gets_in_as_well(config: Path, tmp_path: Path) -> None:
     """Who has only one user runs the sshd as it, and its host key must still be its own alone."""
     if os.getuid() != 0:
-        pytest.skip("all other tests here are run by one")
+        pytest.skip("an ordinary user runs all tests of this file")
     python = Path(sys.executable).resolve().parent.parent
     top = Path(rehearsal.__file__).parents[2]
     parts = [top / name for name in ("lib", "params", "notebooks")]
@@ -182,7 +183,7 @@ def test_an_ordinary_user_gets_in_as_well(config: Path, tmp_path: Path) -> None:
             check=False,
         )
     if "portable" in done.stdout + done.stderr:
-        pytest.skip("this machine lets ordinary users make no namespaces")
+        pytest.skip(NO_NAMESPACES)
     assert done.stdout == "namespace 65534 65534\n\n", done.stderr
 
 
@@ -371,19 +372,18 @@ def listening(table: str) -> set[tuple[str, int]]:
     return {(address, int(port, 16)) for address, port in ends}
 
 
-def test_port_22_is_in_the_network_of_the_instance_and_nothing_else_listens() -> None:
+def test_port_22_is_in_the_network_of_the_instance_and_nothing_else_listens(
+    accounts: Accounts,
+) -> None:
     def here() -> set[tuple[str, int]]:
         return listening(Path("/proc/net/tcp").read_text())
 
     look = "cat /proc/net/tcp"
-    with rehearsal.start() as account:
+    with accounts.fresh() as account:
         before = here()
         assert ("0100007F", account.port) in before
         there = listening(run(account, look)["StandardOutputContent"])
-        try:
-            config = Path(account.ssh_config)
-        except StartError as error:
-            pytest.skip(str(error).replace("\n", " "))
+        config = opened_by(account)
         opened = listening(run(account, look)["StandardOutputContent"]) - there
         assert opened == {("00000000", 22)}
         # The door was there from the start; nothing of the machine is opened for ssh.
@@ -421,8 +421,10 @@ def test_no_secret_is_in_an_argument(shared: Account, config: Path) -> None:
     assert until(lambda: not processes(shared, "sshd"))
 
 
-def test_keys_and_secret_are_others_in_every_account(config: Path, shared: Account) -> None:
-    with rehearsal.start() as other:
+def test_keys_and_secret_are_others_in_every_account(
+    config: Path, shared: Account, accounts: Accounts
+) -> None:
+    with accounts.fresh() as other:
         there = Path(other.ssh_config).parent
         assert there != config.parent
         for name in ("door", "operator", "known_hosts"):
@@ -495,8 +497,8 @@ def test_in_portable_mode_there_is_no_ssh_and_it_says_so_in_three_lines() -> Non
     assert following.startswith("Next: ") and "ssm" in following
     try:
         account = rehearsal.start("portable")
-    except StartError as error:  # root alone can read the project
-        pytest.skip(str(error).replace("\n", " "))
+    except StartError:  # nobody but root can read the project
+        pytest.skip(NO_ORDINARY_USER)
     with account:
         with pytest.raises(StartError) as caught:
             account.ssh_config  # noqa: B018
@@ -522,9 +524,9 @@ def test_without_openssh_it_says_what_to_install(
     assert answer == said and "openssh-server" in following
 
 
-def test_who_does_not_ask_for_ssh_pays_nothing_for_it() -> None:
-    with rehearsal.start() as account:
-        assert psutil.Process(account.process.pid).children(recursive=True) == []
+def test_who_does_not_ask_for_ssh_pays_nothing_for_it(account: Account) -> None:
+    (serving,) = psutil.Process(account.process.pid).children(recursive=True)
+    assert serving.children() == []
 
 
 def test_asking_twice_opens_one_way(shared: Account, config: Path) -> None:

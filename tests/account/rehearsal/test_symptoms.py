@@ -16,6 +16,7 @@ import rehearsal
 from private_s3.cli import main
 from rehearsal import Account, symptoms
 from rehearsal.symptoms import SYMPTOMS
+from tests.support.accounts import Accounts
 from tests.support.asking import client_of, run
 
 BUCKET = "rehearsal-private-data"
@@ -102,6 +103,12 @@ def healthy(path: Account) -> Iterator[dict[str, Any]]:
     before = state_of(path)
     yield before
     assert state_of(path) == before
+
+
+@pytest.fixture(scope="module")
+def seen_healthy() -> dict[str, str]:
+    """What commands print while nothing is broken: each test leaves the account so."""
+    return {}
 
 
 def state_of(account: Account) -> dict[str, Any]:
@@ -199,10 +206,13 @@ def test_on_the_open_path_app_1_lists_reads_and_writes(path: Account) -> None:
 
 @pytest.mark.parametrize("name", SYMPTOMS)
 def test_a_symptom_is_seen_once_it_is_planted_and_not_before(
-    path: Account, healthy: dict[str, Any], name: str
+    path: Account, healthy: dict[str, Any], seen_healthy: dict[str, str], name: str
 ) -> None:
     if name in HEALTHY:
-        assert HEALTHY[name] in symptoms.see(path, name)
+        typed = symptoms.command(path, name)  # several show themselves by the same command
+        if typed not in seen_healthy:
+            seen_healthy[typed] = symptoms.see(path, name)
+        assert HEALTHY[name] in seen_healthy[typed]
     undo = symptoms.plant(path, name)
     try:
         printed = symptoms.see(path, name)
@@ -336,8 +346,8 @@ def test_unknown_and_unplantable_names_are_refused(path: Account) -> None:
             symptoms.plant(path, name)
 
 
-def test_a_path_that_is_not_open_cannot_be_broken() -> None:
-    with rehearsal.start() as account:
+def test_a_path_that_is_not_open_cannot_be_broken(accounts: Accounts) -> None:
+    with accounts.fresh() as account:
         before = state_of(account)
         with pytest.raises(LookupError, match="open the path first"):
             symptoms.plant(account, "no-route")
