@@ -62,6 +62,15 @@ def test_analyzer_fails_a_public_policy(account: aws.Account) -> None:
     assert "index: 0" in private.detail
 
 
+def test_only_a_policy_that_is_newly_public_fails(account: aws.Account) -> None:
+    public = document(statement(Effect="Allow"))
+    _, still = lint.analyzed(account, public, taken=public)
+    assert (still.state, still.detail.partition(":")[0]) == ("SKIPPED", "it was so before")
+    _, newly = lint.analyzed(account, public, taken=document(GOOD))
+    _, no_more = lint.analyzed(account, document(GOOD), taken=public)
+    assert (newly.state, no_more.state) == ("FAIL", "PASS")
+
+
 def test_analyzer_that_may_not_be_asked_is_uncertain(
     shared: rehearsal.Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:

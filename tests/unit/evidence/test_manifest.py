@@ -203,6 +203,29 @@ def test_an_interrupted_sealing_goes_on_from_the_seal_before(
     assert len(manifest.seal(folder)["findings"]) == 1
 
 
+def test_a_sealing_that_ends_between_seal_and_signature_parts_them_for_no_longer_than_that(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = manifest.seal(folder)
+    (folder / "manifest.json.sig").write_text("signature")
+    Journal(folder).append("approved", plan=PLAN.digest, by="another", ticket="")
+    moved, replace = [], Path.replace
+
+    def once(path: Path, target: Path) -> Path:
+        if target.parent.name == "seals" and moved:
+            raise KeyboardInterrupt
+        moved.extend([target] if target.parent.name == "seals" else [])
+        return replace(path, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "replace", once)
+        with pytest.raises(KeyboardInterrupt):
+            manifest.seal(folder)
+    manifest.seal(folder)
+    assert manifest.read(folder / "seals/0001.json") == first
+    assert (folder / "seals/0001.json.sig").read_text() == "signature"
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other", "files": {}}'])
 def test_what_is_no_manifest_is_refused(text: str, folder: Path) -> None:
     manifest.seal(folder)

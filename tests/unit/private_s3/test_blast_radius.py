@@ -133,6 +133,13 @@ def test_connections_are_lost_where_traffic_turns(
     assert row[4:] == [ways, connections]
 
 
+def test_an_endpoint_of_another_service_keeps_no_connection_to_s3() -> None:
+    other = {**SERVED, "DestinationPrefixListId": "pl-2", "GatewayId": "vpce-2"}
+    found = replace(reading(NAT, other), service_lists={"pl-2": ["198.51.100.0/24"]})
+    (row,) = rows(radius(found).table())
+    assert row[4:] == ["nat-1", RESET]
+
+
 def test_what_is_stopped_has_no_connections() -> None:
     found = replace(reading(NAT), instances=[running(TARGET, state="stopped")])
     assert rows(radius(found).table())[0][5] == "none: it is stopped"

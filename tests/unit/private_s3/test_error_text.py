@@ -70,6 +70,11 @@ TEXTS: dict[str, tuple[str, str, tuple[int, ...]]] = {
         "another Region",
         (5, 4),
     ),
+    "no name, no Region": (
+        'Could not connect to the endpoint URL: "https://data.s3.amazonaws.com/"',
+        "no connection",
+        (6, 4),
+    ),
     "no name": (f'Could not connect to the endpoint URL: "{S3}/"', "no connection", (6,)),
     "curl, no name": (
         f"curl: (6) Could not resolve host: data.s3.{REGION}.amazonaws.com",
@@ -389,6 +394,15 @@ def test_no_secret_is_quoted() -> None:
     assert "lanted" not in repr(clue).lower() and "withheld" in clue.quote
     (unknown,) = read(f"nothing known {key}")
     assert key not in repr(unknown)
+
+
+def test_of_a_secret_in_the_middle_of_a_long_line_no_half_is_left() -> None:
+    key = "AKIA" + "QXPLANTED0000001"
+    half = error_text.LINE // 2
+    for before, after in ((half - 10, half), (half, half - 10)):
+        line = f"{'x ' * (before // 2)}{key}{' x' * (after // 2)}"
+        told = error_text.safe(line)
+        assert key[:8] not in told and key[-8:] not in told
 
 
 def test_a_quote_is_one_short_line() -> None:

@@ -83,6 +83,16 @@ def test_only_an_instance_that_can_repair_it_is_not_enough() -> None:
     assert checks(situation(), situation(locked))[name].state == "FAIL"
 
 
+def test_a_role_that_is_not_there_can_repair_nothing() -> None:
+    spared = {"ArnNotEquals": {"aws:PrincipalArn": role("break-glass")}}
+    locked = bucket_policy(statement("Deny", "s3:PutBucketPolicy", Condition=spared))
+    everybody = people().all()
+    gone = [replace(c, exists=c.part != "break-glass") for c in everybody]
+    name = "somebody outside can repair the policy"
+    for callers, state in ((everybody, "PASS"), (gone, "FAIL")):
+        assert checks(situation(), situation(locked), callers)[name].state == state
+
+
 def test_what_nobody_could_read_is_uncertain() -> None:
     unread = people(refused="no").all()
     found = checks(situation(), situation(), unread)

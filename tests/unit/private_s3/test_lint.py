@@ -223,6 +223,9 @@ WARNINGS = {
     ),
     "a role that is gone": statement(Principal={"AWS": "AROAKSCDLFT9R5DQP782U"}),
     "a resource of more than the bucket": statement(Resource=f"{ARN}*"),
+    "a resource of more than the bucket by one character": statement(
+        Action="s3:PutObject", Resource=f"{ARN[:-1]}?"
+    ),
 }
 
 
@@ -264,6 +267,9 @@ CLEAN = {
         Action="s3:PutObject", Resource=f"{ARN}/${{aws:username}}/${{aws:PrincipalTag/team, 'x'}}/*"
     ),
     "a wildcard that is meant": statement(Action="s3:PutObject", Resource=f"{ARN}/${{*}}"),
+    "a Bool that lets in who has the key": statement(
+        Effect="Allow", Condition={"Bool": {"aws:ViaAWSService": "false"}}
+    ),
     "insecure transport": when("Bool", "aws:SecureTransport", False),
     "a number": when("NumericGreaterThan", "s3:max-keys", 10),
     "a tag": when("StringEquals", "s3:ExistingObjectTag/project", "a"),

@@ -106,6 +106,7 @@ def reading(
     )
 
 
+HERE = {"StringEquals": {"aws:RequestedRegion": REGION}}
 ANYTHING = {"all": policy(statement("Allow", "*"))}
 
 
@@ -269,6 +270,7 @@ def test_old_agents_need_one_service_more() -> None:
             {"p": policy(statement("Allow", "ssm:*"))},
             "ssmmessages:CreateControlChannel: no identity-based policy allows it",
         ),
+        ({"p": policy(statement("Allow", "*", Condition=HERE))}, AGENT),
         ({}, "ssm:UpdateInstanceInformation: no identity-based policy allows it"),
         ({"p": unread("the policies")}, AGENT),
         ({"p": policy(statement("Allow", Condition={"NoSuch": {"a": "b"}}))}, AGENT),

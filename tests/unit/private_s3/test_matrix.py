@@ -133,6 +133,13 @@ def test_who_only_gets_access_by_the_change_matters_too() -> None:
         assert [row.who for row in Matrix(before, after, [nobody], "x").rows] == ["role nobody"]
 
 
+def test_who_perhaps_may_something_matters_too() -> None:
+    doubt = {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}
+    perhaps = situation(bucket_policy(statement("Allow", "s3:GetObject", Condition=doubt)))
+    nobody = replace(one(people(), "role nobody"), part="incidental")
+    assert [row.who for row in Matrix(perhaps, perhaps, [nobody], "x").rows] == ["role nobody"]
+
+
 def test_who_may_nothing_is_shown_if_somebody_speaks_of_them() -> None:
     nobody = one(people(), "role nobody")
     for caller, shown in ((nobody, []), (replace(nobody, part="other"), ["role nobody"])):

@@ -83,6 +83,8 @@ REFUSED = {
     "nothing": ("", "it is empty"),
     "blank lines": ("\n \n", "it is empty"),
     "another script": (with_line(0, script="ba9876543210"), "by the script ba9876543210, not by"),
+    "half a mark": (with_line(0, script=MARK[:6]), f"by the script {MARK[:6]}, not by"),
+    "no mark": (with_line(0, script=""), "by the script , not by"),
     "no first line": (text(answer()[1:]), "does not begin with the first line"),
     "a greeting before": (f"Welcome!\n{WHOLE}", "does not begin with the first line"),
     "a prompt before": (f"$ sh check.sh\n{WHOLE}", "does not begin with the first line"),
