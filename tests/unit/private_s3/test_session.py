@@ -12,9 +12,10 @@ import papermill
 import pytest
 from tornado.web import HTTPError
 
+from private_s3 import runs
 from private_s3.evidence import executed, manifest
 from private_s3.parameters import Parameters
-from private_s3.session import copies, jupyterlab
+from private_s3.session import command, copies, jupyterlab
 from private_s3.session.contents import PARAMETERS, Contents
 from tests.support import readings as worlds
 from tests.unit.private_s3.test_steps import ALL, BACK, ENDPOINT, FIND, POLICY, approved, ran
@@ -143,6 +144,17 @@ def finish(path: Path) -> None:
     for number, cell in enumerate(code, 1):
         cell["execution_count"] = number
     path.write_text(json.dumps(notebook))
+
+
+@pytest.mark.parametrize(("code", "passed_on"), [(0, 0), (3, 3), (-2, 0)])
+def test_a_session_ends_as_jupyterlab_did_unless_a_signal_ended_that(
+    parameters: Parameters, monkeypatch: pytest.MonkeyPatch, code: int, passed_on: int
+) -> None:
+    monkeypatch.setattr(jupyterlab, "run", lambda *_: code)
+    with pytest.raises(SystemExit) as ended:
+        command.session(parameters, runs.RUNBOOK, [], None)
+        raise SystemExit(0)
+    assert ended.value.code == passed_on
 
 
 def test_a_step_whose_copy_does_not_show_all_of_it_is_to_be_run_again(
