@@ -25,6 +25,7 @@ from tests.support.instances_lab import OTHER_REGION, RANGES, REGION
 SANDBOX = PROJECT / "lib/rehearsal/sandbox.py"
 ONCE = "AWS_MAX_ATTEMPTS=1 aws --cli-connect-timeout 2 --cli-read-timeout 2"
 LIST = f"{ONCE} s3api list-objects-v2 --region {REGION} --bucket some-bucket"
+DROPPED = LIST.replace("timeout 2", "timeout 1")  # for when there is no answer to wait for
 TOKEN = """T=$(curl -sS -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' $M/latest/api/token)
 get() { curl -sS -H "X-aws-ec2-metadata-token: $T" "$M/latest/$1"; }
 """
@@ -133,7 +134,7 @@ def positions(lab: Lab) -> list[dict[str, Any]]:
 
 def test_s3_answers_exactly_while_there_is_a_route(lab: Lab) -> None:
     dropped = {"namespace": "Connect timeout on endpoint", "portable": "Read timeout on endpoint"}
-    before = lab.run(LIST)
+    before = lab.run(DROPPED)
     assert before.exit_code == 255 and dropped[lab.mode] in before.stderr
 
     endpoint = lab.do("add_endpoint")
@@ -147,7 +148,7 @@ def test_s3_answers_exactly_while_there_is_a_route(lab: Lab) -> None:
     assert request["position"]["instance_id"] == lab.instance
 
     lab.do("remove_endpoints")
-    assert dropped[lab.mode] in lab.run(LIST).stderr
+    assert dropped[lab.mode] in lab.run(DROPPED).stderr
     assert lab.do("seen") == []
 
 
@@ -166,7 +167,7 @@ def test_the_position_is_that_of_the_route_and_not_of_the_keys(lab: Lab) -> None
 def test_the_internet_answers_through_a_nat_gateway_only(lab: Lab) -> None:
     fetch = "curl -sS -m 2 https://example.com/ && curl -sS -m 2 http://example.com/"
     lab.do("add_endpoint")
-    assert lab.run(fetch).exit_code == 28
+    assert lab.run(fetch.replace("-m 2", "-m 1")).exit_code == 28
     lab.do("add_nat")
     fetched = lab.run(fetch)
     assert fetched.exit_code == 0 and fetched.stdout.count("example.com") == 2
@@ -341,6 +342,24 @@ def test_nothing_outlives_a_lab_that_is_killed(start: Start, ordinary_user: bool
     lab.process.kill()
     wait_until(lambda: not processes("4343"))
     assert sorted(name for _, name in socket.if_nameindex()) == interfaces
+
+
+def test_a_command_does_not_begin_once_its_lab_has_ended() -> None:
+    """What ends a command with its lab comes too late for one that is still to begin."""
+    said = []
+    for ended in (False, True):
+        reads, tells = os.pipe()
+        if ended:
+            os.close(reads)
+        command = [*in_sandbox(tells), "echo", "begun"]
+        done = subprocess.run(command, pass_fds=[tells], capture_output=True, text=True)
+        said.append(done.stdout)
+        os.close(tells)
+        if not ended:
+            os.close(reads)
+    if said == ["", ""]:
+        pytest.skip(NO_NAMESPACES)
+    assert said == ["begun\n", ""]
 
 
 def test_a_portable_lab_that_is_killed_leaves_no_script_and_no_file(start: Start) -> None:

@@ -489,52 +489,60 @@ def test_several_may_reset_it_at_once(account: Account) -> None:
 # -- what cannot serve ----------------------------------------------------------------------------
 
 
-def in_three_lines(error: pytest.ExceptionInfo[StartError]) -> tuple[str, str]:
+def in_three_lines(error: pytest.ExceptionInfo[Any]) -> tuple[str, str]:
     """What was tried and what came back, of three lines."""
     tried, answer, following = str(error.value).splitlines()
     assert following.startswith("Next: ") and answer
     return tried, answer
 
 
-BROKEN = """
+# Serves only while there is no such file; what is in that happens instead.
+HINDERED = """
 from pathlib import Path
 from rehearsal import lab
-whole = lab.Lab.serve
-def serve(*arguments):
-    if Path({flag!r}).exists():
-        {how}
-    whole(*arguments)
-lab.Lab.serve = serve
+serve = lab.Lab.serve
+def hindered(*arguments):
+    if Path({file!r}).exists():
+        exec(Path({file!r}).read_text())
+    serve(*arguments)
+lab.Lab.serve = hindered
 """
+HINDRANCES = {
+    "raise OSError()": "OSError()",
+    "raise OSError(1, 'Not\\nhere')": "[Errno 1] Not here",
+    "raise RuntimeError('a defect')": "The process that serves the account ended.",
+    "import os; os._exit(3)": "The process that serves the account ended.",
+}
 
 
-@pytest.mark.parametrize(
-    ("how", "found"),
-    [
-        ("raise OSError()", "OSError()"),
-        ("raise OSError(1, 'Not\\nhere')", "[Errno 1] Not here"),
-        ("raise RuntimeError('a defect')", "The process that serves the account ended."),
-        ("import os; os._exit(3)", "The process that serves the account ended."),
-    ],
-)
-def test_an_account_that_cannot_serve_says_so_in_three_lines(
-    how: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flag = tmp_path / "flag"
-    alter(monkeypatch, tmp_path, BROKEN.format(flag=str(flag), how=how))
+@pytest.fixture
+def hinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that hinders the accounts that are started from now on, once it is there."""
+    file = tmp_path / "hindrance"
+    alter(monkeypatch, tmp_path, HINDERED.format(file=str(file)))
+    return file
+
+
+def test_an_account_that_cannot_serve_again_says_so_in_three_lines(hinder: Path) -> None:
     with rehearsal.start() as account:
-        flag.touch()
-        with pytest.raises(StartError) as error:
-            account.reset()
-        tried = "Could not put the rehearsal account back to its start."
-        assert in_three_lines(error) == (tried, found)
-        flag.unlink()
-        account.reset()  # and what hindered it is gone
+        for how, found in HINDRANCES.items():
+            hinder.write_text(how)
+            with pytest.raises(StartError) as error:
+                account.reset()
+            tried = "Could not put the rehearsal account back to its start."
+            assert in_three_lines(error) == (tried, found)
+        hinder.unlink()
+        account.reset()
         assert account.client("ec2").describe_vpcs()["Vpcs"]
-    flag.touch()
+
+
+@pytest.mark.parametrize("how", [*HINDRANCES][1:3])
+def test_an_account_that_cannot_serve_does_not_start(how: str, hinder: Path) -> None:
+    hinder.write_text(how)
     with pytest.raises(StartError) as error:
         rehearsal.start()
-    assert in_three_lines(error) == ("Could not start the rehearsal account in auto mode.", found)
+    tried = "Could not start the rehearsal account in auto mode."
+    assert in_three_lines(error) == (tried, HINDRANCES[how])
 
 
 def test_an_account_that_was_closed_says_so_in_three_lines() -> None:
@@ -568,29 +576,42 @@ def broken_scenario(kind: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("kind", "found"),
-    [
-        ("missing", "No such file"),
-        ("a folder", "Is a directory"),
-        ("no text", "can't decode"),
-        ("malformed", "flow"),
-        ("empty", "It holds no names with values."),
-        ("a number", "It holds no names with values."),
-        ("without a part", "It has no buckets."),
-        ("an unknown subnet", "KeyError: 'x'"),
-        ("no range", "10.20.0.0/99"),
-    ],
-)
-def test_a_scenario_that_is_none_is_refused_in_three_lines(
-    kind: str, found: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+UNREAD = {
+    "missing": "No such file",
+    "a folder": "Is a directory",
+    "no text": "can't decode",
+    "malformed": "flow",
+    "empty": "It holds no names with values.",
+    "a number": "It holds no names with values.",
+    "without a part": "It has no buckets.",
+}
+UNBUILT = {"an unknown subnet": "KeyError: 'x'", "no range": "10.20.0.0/99"}
+
+
+def is_none(error: pytest.ExceptionInfo[Any], path: Path, found: str) -> bool:
+    """Whether it says that the file describes no account, and why."""
+    tried, answer = in_three_lines(error)
+    return (
+        tried == f"Could not start the rehearsal account that {path} describes." and found in answer
+    )
+
+
+@pytest.mark.parametrize("kind", UNREAD)
+def test_a_scenario_that_is_none_is_not_read(kind: str, tmp_path: Path) -> None:
+    path = broken_scenario(kind, tmp_path)
+    with pytest.raises(scenario.NoScenario) as error:
+        scenario.read(str(path))
+    assert is_none(error, path, UNREAD[kind])
+
+
+@pytest.mark.parametrize("kind", ["missing", "malformed", *UNBUILT])
+def test_an_account_of_a_scenario_that_is_none_does_not_start(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = broken_scenario(kind, tmp_path)
     with pytest.raises(StartError) as error:
         rehearsal.start(scenario=path)
-    tried, answer = in_three_lines(error)
-    assert tried == f"Could not start the rehearsal account that {path} describes."
-    assert found in answer
+    assert is_none(error, path, {**UNREAD, **UNBUILT}[kind])
     assert capfd.readouterr() == ("", "")
 
 
@@ -599,5 +620,5 @@ def test_a_scenario_that_may_not_be_read_is_refused_in_three_lines(tmp_path: Pat
     path.chmod(0)
     if os.access(path, os.R_OK):
         pytest.skip("root may read everything")
-    with pytest.raises(StartError, match="Permission denied"):
-        rehearsal.start(scenario=path)
+    with pytest.raises(scenario.NoScenario, match="Permission denied"):
+        scenario.read(str(path))
