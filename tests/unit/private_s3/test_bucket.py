@@ -1,4 +1,4 @@
-"""Where the bucket is, also where S3 refuses to say it or says nothing."""
+"""Where the bucket is, also where S3 does not say it; who its policy names, and what it keeps."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError
 
-from private_s3 import aws, bucket
+from private_s3 import aws, bucket, endpoint
 from private_s3.errors import AwsRefused, BadInput
-from tests.support.readings import ACCOUNT, REGION, parameters
+from private_s3.identities import Identities
+from private_s3.parameters import RestrictTo
+from tests.support.readings import (
+    ACCOUNT,
+    REGION,
+    VPCE,
+    bucket_policy,
+    parameters,
+    statement,
+    vpc,
+)
 
 
 def account(answer: Any) -> aws.Account:
@@ -49,3 +59,25 @@ def test_a_lost_connection_is_told_as_that() -> None:
     with pytest.raises(AwsRefused, match="AWS could not be reached") as caught:
         bucket.read(account(lost), parameters())
     assert caught.value.passing
+
+
+@pytest.mark.parametrize("level", ["none", "endpoint"])
+def test_a_level_that_names_no_role_does_without_one(level: RestrictTo) -> None:
+    served = {("route-table/rtb-a", endpoint.S3_ROUTE): VPCE}
+    nobody = Identities(account(lost))
+    nobody.__dict__["by_arn"] = {}
+    made = bucket.fence(vpc(), parameters(), served, nobody, level)
+    assert (made.role_arns, made.endpoint_ids) == ([], [VPCE])
+    with pytest.raises(BadInput, match="no instance profile"):
+        bucket.fence(vpc(), parameters(), served, nobody, "role")
+
+
+def test_statements_of_others_are_kept_only_in_their_order() -> None:
+    first, second = statement("Deny", Sid="First"), statement("Deny", Sid="Second")
+    before = bucket_policy(first, second)
+    for after, state in (
+        (before, "PASS"),
+        (bucket_policy(second, first), "FAIL"),
+        (bucket_policy(first), "FAIL"),
+    ):
+        assert bucket.kept(before, after).state == state
