@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import re
 import signal
@@ -13,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -319,22 +318,30 @@ def test_a_crash_before_the_first_line_is_no_tampering(
 # -- several at once ------------------------------------------------------------------------------
 
 
-def add(folder: Path, who: str, count: int, go: Any) -> None:
-    go.wait()
-    for number in range(count):
-        Journal(folder).append("planned", step=who, plan=str(number))
+ADD = """
+import sys
+from pathlib import Path
+from private_s3.journal import Journal
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(40):
+    Journal(Path(sys.argv[1])).append("planned", step=sys.argv[2], plan=str(number))
+"""
 
 
 def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    go, folder, names = context.Event(), tmp_path / "change", ("a", "b", "c")
-    workers = [context.Process(target=add, args=(folder, name, 40, go)) for name in names]
-    for worker in workers:
-        worker.start()
-    go.set()
-    while any(worker.is_alive() for worker in workers):
-        Journal(folder).lines()  # who reads meanwhile is not told of tampering
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    folder, names = tmp_path / "change", ("a", "b", "c")
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with ExitStack() as stack:
+        commands = [[sys.executable, "-c", ADD, str(folder), name] for name in names]
+        workers = [stack.enter_context(subprocess.Popen(line, **pipes)) for line in commands]
+        assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * 3
+        for worker in workers:
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+        while any(worker.poll() is None for worker in workers):
+            Journal(folder).lines()  # who reads meanwhile is not told of tampering
+    assert [worker.returncode for worker in workers] == [0, 0, 0]
     lines = Journal(folder).lines()
     assert len(lines) == 120
     for name in names:
