@@ -130,6 +130,15 @@ def test_a_cancelled_command_stays_cancelled(shared: Account) -> None:
     assert one["Status"] == "Cancelled"
 
 
+def test_a_command_that_has_ended_cannot_be_cancelled_any_more(shared: Account) -> None:
+    for script, status in (("true", "Success"), ("false", "Failed")):
+        sent = run(shared, script)["CommandId"]
+        ssm = shared.client("ssm")
+        ssm.cancel_command(CommandId=sent)
+        (one,) = ssm.list_command_invocations(CommandId=sent)["CommandInvocations"]
+        assert one["Status"] == status
+
+
 def test_a_route_to_a_deleted_nat_gateway_is_a_black_hole(shared: Account) -> None:
     ec2 = shared.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.50.0.0/16")["Vpc"]["VpcId"]

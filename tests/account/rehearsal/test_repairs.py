@@ -209,6 +209,7 @@ GOOD = {
     "Action": "s3:GetObject",
     "Resource": f"arn:aws:s3:::{BUCKET}/*",
 }
+ROOM = 20_480 - len(json.dumps({"Version": "2012-10-17", "Statement": [{**GOOD, "Sid": ""}]}))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,8 @@ GOOD = {
             "MalformedPolicy",
         ),
         ({**GOOD, "Condition": {"StringNotEqual": {"aws:userid": "x"}}}, "MalformedPolicy"),
-        ({**GOOD, "Sid": "x" * 21_000}, "MalformedPolicy"),
+        ({**GOOD, "Sid": "x" * (ROOM + 1)}, "MalformedPolicy"),
+        ({**GOOD, "Sid": "x" * ROOM}, ""),
         ({**GOOD, "Principal": "*"}, "AccessDenied"),
         (GOOD, ""),
     ],
