@@ -383,6 +383,12 @@ def test_what_does_not_block_is_told_as_what_it_is() -> None:
     assert "says nothing that is known" in Diagnosis([FIRST], clues=read("hello")).sentence()
 
 
+@pytest.mark.parametrize("number", [8, 10, 16, 21, 23, 28])
+def test_what_is_about_the_change_others_or_the_way_to_ask_is_no_blocker(number: int) -> None:
+    told = Diagnosis([Finding.of(number, "seen")], looked=("a",)).sentence()
+    assert told.startswith("No blocker was found. Beside the way: ")
+
+
 def test_the_same_finding_of_several_instances_is_one() -> None:
     other = replace(FIRST, instance="i-2")
     assert merged([FIRST, SECOND, other]) == [replace(FIRST, instance="i-1, i-2"), SECOND]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from private_s3 import endpoint, plan
-from private_s3.errors import BadInput, CheckFailed
+from private_s3.errors import AwsRefused, BadInput, CheckFailed
 from private_s3.network import Network
-from private_s3.plan import NEW_ENDPOINT
+from private_s3.plan import NEW_ENDPOINT, Change
+from private_s3.record import Record
 from tests.support import readings as worlds
 
 ROUTE_A, ROUTE_M = ("route-table/rtb-a", "S3 route"), ("route-table/rtb-m", "S3 route")
@@ -117,3 +121,23 @@ def test_a_policy_file_is_read_and_a_missing_one_refused(
     assert endpoint.policy(worlds.parameters(endpoint_policy="mine.json")) == document
     with pytest.raises(BadInput, match=r"theirs\.json"):
         endpoint.policy(worlds.parameters(endpoint_policy="theirs.json"))
+
+
+@pytest.mark.parametrize(
+    ("code", "fate"), [("DependencyViolation", "not done"), ("InvalidVpcEndpoint.NotFound", "done")]
+)
+def test_a_deletion_is_not_done_if_its_answer_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, fate: str
+) -> None:
+    """AWS answers 200 also then; that the endpoint is gone already is as good as done."""
+    failed = {"ResourceId": "vpce-1", "Error": {"Code": code, "Message": "no"}}
+    answer = {"ResponseMetadata": {"RequestId": "1"}, "Unsuccessful": [failed]}
+    account = worlds.account()
+    account.__dict__["ec2"] = None
+    account.__dict__["ec2_once"] = SimpleNamespace(delete_vpc_endpoints=lambda **_: answer)
+    monkeypatch.setattr(endpoint, "endpoints", lambda *_: [])
+    record = Record(worlds.parameters(changes_dir=str(tmp_path), approved_plan="0" * 12), "90_x")
+    with pytest.raises(AwsRefused, match=code) if fate == "not done" else nullcontext():
+        gone = [Change(*SERVICE, "s3", None)]
+        endpoint.apply(account, worlds.vpc(), gone, "vpce-1", record)
+    assert [write.fate for write in record.journal.writes()] == [fate]
