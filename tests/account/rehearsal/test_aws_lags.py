@@ -150,6 +150,17 @@ def test_a_policy_is_read_as_it_was_for_so_many_reads(account: Account) -> None:
     assert found == [before, before, POLICY]
 
 
+def test_of_two_writes_that_are_late_the_first_is_seen_first(account: Account) -> None:
+    s3 = account.client("s3")
+    before = s3.get_bucket_policy(**BUCKET)["Policy"]
+    first, second = POLICY, f"{POLICY} "
+    for policy, reads in ((first, 1), (second, 3)):
+        account.plant("PutBucketPolicy", do="stale policy", reads=reads)
+        s3.put_bucket_policy(**BUCKET, Policy=policy)
+    found = [s3.get_bucket_policy(**BUCKET)["Policy"] for _ in range(4)]
+    assert found == [before, first, first, second]
+
+
 def test_a_deleted_policy_is_still_read_and_a_new_one_not_yet(account: Account) -> None:
     s3 = account.client("s3")
     before = s3.get_bucket_policy(**BUCKET)["Policy"]
