@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-import json
+from collections import Counter
 
 import pytest
 
-from tests.support.growth import VPCS
-from tests.support.notebook_runs import told_by
+from private_s3 import figures
+from tests.support.notebook_runs import FIND, Operator
+from tests.support.sampling import sampled
+from tests.support.world import World
+
+VPCS, ROUTE_TABLES = (10, 100), 10
 
 
-@pytest.fixture(scope="module")
-def calls() -> dict[str, dict[str, int]]:
-    """By the number of other VPCs, each with ten route tables, the calls of notebook 10."""
-    told: dict[str, dict[str, int]] = told_by("tests.support.growth")
-    return told
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "vpcs" in metafunc.fixturenames:
+        chosen = sampled(
+            metafunc.config, "larger accounts", VPCS, lambda vpcs: ["more"] * (vpcs == VPCS[0])
+        )
+        metafunc.parametrize("vpcs", chosen)
 
 
-def test_notebook_10_makes_the_same_calls_among_1_10_and_100_vpcs(
-    calls: dict[str, dict[str, int]],
+def grow(world: World, first: int, end: int) -> None:
+    """More VPCs, each of their route tables with a subnet of its own."""
+    ec2 = world.client("ec2")
+    for number in range(first, end):
+        vpc_id = ec2.create_vpc(CidrBlock=f"10.{100 + number}.0.0/16")["Vpc"]["VpcId"]
+        for table in range(ROUTE_TABLES):
+            cidr = f"10.{100 + number}.{table}.0/24"
+            subnet = ec2.create_subnet(VpcId=vpc_id, CidrBlock=cidr)["Subnet"]["SubnetId"]
+            made = ec2.create_route_table(VpcId=vpc_id)["RouteTable"]["RouteTableId"]
+            ec2.associate_route_table(RouteTableId=made, SubnetId=subnet)
+
+
+def calls(world: World, change_id: str) -> Counter[str]:
+    """How often notebook 10 calls each operation now."""
+    before = len(world.account.calls())
+    Operator(world.folder, {"change_id": change_id}).run(FIND)
+    return Counter(call["operation"] for call in world.account.calls()[before:])
+
+
+def test_notebook_10_makes_the_same_calls_among_more_vpcs(
+    world: World, vpcs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few, some, many = (calls[str(number)] for number in VPCS)
-    assert few == some == many, json.dumps(calls, indent=1)
+    monkeypatch.setattr(figures, "show", lambda *_, **__: None)
+    grow(world, 0, 1)
+    few = calls(world, "among-one")
+    grow(world, 1, vpcs)
+    assert calls(world, "among-many") == few
     assert few["DescribeRouteTables"] == 1
