@@ -34,8 +34,10 @@ class Vpc:
         self.network = Network(DEFAULT_ACCOUNT_ID, REGION, [OTHER_REGION])
 
     def end(self) -> None:
-        """Terminates the instances: the account has no others in the next test."""
+        """Leaves no instance for the next test to meet, and no endpoint that counts in a quota."""
         self.ec2.terminate_instances(InstanceIds=self.launched)
+        if left := self.ec2.describe_vpc_endpoints()["VpcEndpoints"]:
+            self.ec2.delete_vpc_endpoints(VpcEndpointIds=[one["VpcEndpointId"] for one in left])
 
     def reach(self, address: str = S3, port: int = 443) -> Position | None:
         return self.network.reach(self.instance, address, port)
