@@ -10,6 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
 
 from rehearsal.network import Network, Position, samples
 from tests.support.instances_lab import OTHER_REGION, REGION, use_own_ranges
@@ -36,8 +37,7 @@ class Vpc:
     def end(self) -> None:
         """Leaves no instance for the next test to meet, and no endpoint that counts in a quota."""
         self.ec2.terminate_instances(InstanceIds=self.launched)
-        if left := self.ec2.describe_vpc_endpoints()["VpcEndpoints"]:
-            self.ec2.delete_vpc_endpoints(VpcEndpointIds=[one["VpcEndpointId"] for one in left])
+        ec2_backends[DEFAULT_ACCOUNT_ID][REGION].vpc_end_points.clear()
 
     def reach(self, address: str = S3, port: int = 443) -> Position | None:
         return self.network.reach(self.instance, address, port)
