@@ -15,7 +15,7 @@ from tests import PROJECT
 from tests.support.sampling import COUNTS
 
 # | `tests/unit` | what is there | 1.5 |
-_BUDGET = re.compile(r"^\| `(tests/\w+)` \|.*\| ([\d.]+) \|$", re.MULTILINE)
+BUDGET = re.compile(r"^\| `(tests/\w+)` \|.*\| ([\d.]+) \|$", re.MULTILINE)
 SAMPLED = "sampled"
 
 
@@ -63,7 +63,7 @@ class Summary:
 
     def _of_time(self) -> Iterator[str]:
         """The time of the tests by folder, beside what CONTRIBUTING.md gives it."""
-        budgets = dict(_BUDGET.findall((PROJECT / "CONTRIBUTING.md").read_text("utf-8")))
+        budgets = dict(BUDGET.findall((PROJECT / "CONTRIBUTING.md").read_text("utf-8")))
         for folder, seconds in sorted(self._seconds.items()):
             given = f" of {float(budgets[folder]):4.1f}" if folder in budgets else ""
             yield f"{folder:<24} {seconds / 60:5.1f}{given} minutes of one worker"
