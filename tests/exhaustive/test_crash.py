@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +20,73 @@ from private_s3.evidence.verify import verify
 from private_s3.folder import change_folder
 from private_s3.journal import Journal
 from tests import PROJECT
-from tests.support.notebook_runs import Eye, told_by
+from tests.support.accounts import Accounts
+from tests.support.crash import POINTS as LIST
+from tests.support.crash import WRITE, Case, cases, read_points
+from tests.support.helper import Helper
+from tests.support.notebook_runs import BACK, CHANGE, Eye
+from tests.support.sampling import sampled
+from tests.support.stages import PRINTED
 from tests.support.world import World
 
+PRIVATE_S3 = str(Path(sys.executable).with_name("private-s3"))
+POINTS = read_points()
+CASES = cases([*POINTS])
 # Everything that the operator does to the account, or asks to be done there.
 WRITES = {
-    "change": ("CreateVpcEndpoint", "PutBucketPolicy", "SendCommand", "PutObject", "DeleteObject"),
-    "undo": ("PutBucketPolicy", "DeleteVpcEndpoints", "SendCommand"),
+    CHANGE: ("CreateVpcEndpoint", "PutBucketPolicy", "SendCommand", "PutObject", "DeleteObject"),
+    BACK: ("PutBucketPolicy", "DeleteVpcEndpoints", "SendCommand"),
 }
-PRIVATE_S3 = str(Path(sys.executable).with_name("private-s3"))
+# By the first of the points that leave the same: all of them. Killed at any of them, a process
+# leaves one state of the account and of the change folder, and a case stands for them all.
+SAME: dict[str, list[str]] = {}
+for name, first in POINTS.items():
+    SAME.setdefault(first, []).append(name)
+
+
+def classes(case: Case) -> Iterator[Hashable]:
+    """What a case is an example of, so that the sample has an example of everything."""
+    yield "real probes", case.probing
+    for killed_at, way in ((case.killed_at, case.again), (case.then, "undo")):
+        for point in SAME[POINTS[killed_at]] if killed_at else []:
+            step, _, what = point.rpartition(" #")[0].partition(": ")
+            kind = re.sub(r"\d\d_\w+\.json", "facts", what)
+            is_file = kind != what or re.search("plans|left|journal", what)
+            yield kind if is_file else (step.split()[0], "90" in step, kind)
+            yield step, way
+            if any(one in what for one in ("CreateVpcEndpoint", "PutBucketPolicy")):
+                yield what, way
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every case with `--every`, and else one of each class."""
+    if "case" in metafunc.fixturenames:
+        metafunc.parametrize("case", sampled(metafunc.config, "crash", CASES, classes), ids=str)
 
 
 @pytest.fixture(scope="module")
-def killed() -> Any:
-    """What became of a change that was killed wherever it can be: see tests/crash.py."""
-    found = told_by("tests.support.crash")
-    points = {name: len(of) for name, of in found["points"].items()}
-    print(f"{points} points in {len(found['tried'])} cases, {found['seconds']} s")
-    return found
+def driver(accounts: Accounts) -> Iterator[Helper]:
+    """The process that kills its children: see tests/support/crash.py."""
+    with Helper("tests.support.crash") as helper:
+        yield helper
 
 
-@pytest.mark.parametrize("run", WRITES)
-def test_each_write_and_each_line_about_it_is_a_point(killed: Any, run: str) -> None:
-    points = [point.partition(": ")[2] for point in killed["points"][run]]
+def test_a_killed_change_is_finished_by_another_run_or_undone(driver: Helper, case: Case) -> None:
+    """The same account in the end, and at each moment a status that says what is so."""
+    assert driver.ask(case=asdict(case)) == []
+
+
+def test_a_whole_run_passes_the_points_of_the_list_and_no_others(driver: Helper) -> None:
+    whole_run = driver.ask()
+    listed = [line for line in LIST.read_text("utf-8").splitlines() if not line.startswith("# ")]
+    again = f"write the lists again: {WRITE}"
+    assert whole_run["points"] == listed, again
+    assert whole_run["printed"] == json.loads(PRINTED.read_text("utf-8")), again
+
+
+@pytest.mark.parametrize("run", WRITES, ids=["change", "undo"])
+def test_each_write_and_each_line_about_it_is_a_point(run: tuple[str, ...]) -> None:
+    points = {point.partition(": ")[2] for point in POINTS if point.startswith(run)}
     for operation in WRITES[run]:
         for point in (
             f"before line intent {operation} #1",
@@ -49,49 +96,22 @@ def test_each_write_and_each_line_about_it_is_a_point(killed: Any, run: str) -> 
         ):
             assert point in points
     for event in ("planned", "complete"):
-        assert {f"before line {event} #1", f"after line {event} #1"} <= {*points}
-    assert {"within journal.jsonl #1", "after journal.jsonl #1"} <= {*points}
-    assert {"within draft of left #1", "within draft of plans #1"} <= {*points}
+        assert {f"before line {event} #1", f"after line {event} #1"} <= points
+    assert {"within journal.jsonl #1", "after journal.jsonl #1"} <= points
+    assert {"within draft of left #1", "within draft of plans #1"} <= points
 
 
-def test_each_call_of_a_whole_change_is_a_point_before_and_after(killed: Any) -> None:
-    for points in killed["points"].values():
-        before = [point for point in points if ": before " in point]
-        assert {*points} >= {point.replace(": before ", ": after ") for point in before}
-    assert len(killed["points"]["change"]) > 500 and len(killed["points"]["undo"]) > 250
-    assert len(killed["tried"]) > 150
+def test_each_call_of_a_whole_change_is_a_point_before_and_after() -> None:
+    before = [point for point in POINTS if ": before " in point]
+    assert {*POINTS} >= {point.replace(": before ", ": after ") for point in before}
 
 
-def test_a_change_that_was_killed_anywhere_is_finished_by_running_it_again(killed: Any) -> None:
-    """The same account, and a status that says so; before that, one that says what is so."""
-    assert trouble(killed, lambda case: case["again"] and not case["then"]) == []
-
-
-def test_an_undo_that_was_killed_anywhere_is_finished_by_running_it_again(killed: Any) -> None:
-    """Each after a change that was killed and run again: the account is as before both."""
-    assert trouble(killed, lambda case: case["again"] and case["then"]) == []
-
-
-def test_a_change_that_was_killed_anywhere_can_be_undone(killed: Any) -> None:
-    """The account is as before, field by field, and the bucket policy byte for byte."""
-    assert trouble(killed, lambda case: not case["again"]) == []
-
-
-def test_the_account_itself_had_no_error(killed: Any) -> None:
-    assert killed["errors"] == []
-
-
-def trouble(killed: Any, which: Callable[[Any], Any]) -> list[str]:
-    """What is wrong in the cases in question, each with its points."""
-    cases = [case for case in killed["tried"] if which(case)]
-    assert cases
-    return [
-        f"killed at {case['killed_at'] or 'no point'}"
-        + (f", its undo at {case['then']}" if case["then"] else "")
-        + f": {what}"
-        for case in cases
-        for what in case["trouble"]
-    ]
+def test_each_point_is_in_a_case_and_each_of_the_change_is_in_one_of_both_ways() -> None:
+    change = {point for point in POINTS if point.startswith(CHANGE)}
+    for again in (True, False):
+        assert {case.killed_at for case in CASES if case.again is again} == change
+    assert {case.then for case in CASES} - {""} == {*POINTS} - change
+    assert len(change) > 500 and len(POINTS) - len(change) > 250 and len(SAME) > 150
 
 
 # -- the real notebooks ----------------------------------------------------------------------------

@@ -3,105 +3,91 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Hashable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
-import rehearsal
 from private_s3 import aws, bucket, change, endpoint, status, undo
 from private_s3.errors import AwsRefused, PlanChanged
 from private_s3.folder import facts_path
 from private_s3.record import Record
-from tests.support.notebook_runs import Eye, told_by
-from tests.support.world import World, enter
+from tests.support.accounts import Accounts
+from tests.support.helper import Helper
+from tests.support.notebook_runs import Eye
+from tests.support.pressure import BEFALLS, KINDS, STEPS, WRITE, Case, cases, listed, read_calls
+from tests.support.sampling import sampled
+from tests.support.world import World
 
-KINDS = ("throttled", "broken", "lost", "unheard")
 POLICY_WRITE = "PutBucketPolicy"
+CALLS = read_calls(listed())
+CASES = cases(CALLS)
+
+
+def classes(case: Case) -> Iterator[Hashable]:
+    """What a case is an example of, so that the sample has an example of everything."""
+    called = case.called
+    yield called.step, called.operation
+    yield called.write, case.kind, case.befalls
+    if called.write:
+        yield called.step, called.operation, case.kind
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every case with `--every`, and else one of each class."""
+    if "case" in metafunc.fixturenames:
+        chosen = sampled(metafunc.config, "pressure", CASES, classes)
+        metafunc.parametrize("case", chosen, ids=str)
 
 
 @pytest.fixture(scope="module")
-def pressed() -> Any:
-    """What became of a change each call of which failed in each way: see tests/pressure.py."""
-    found = told_by("tests.support.pressure")
-    calls = sum(len(operations) for operations in found["calls"].values())
-    print(f"{calls} calls, {len(found['tried'])} cases, {found['seconds']} s: {found['stopped']}")
-    return found
+def driver(accounts: Accounts) -> Iterator[Helper]:
+    """The process that lets calls fail: see tests/support/pressure.py."""
+    with Helper("tests.support.pressure") as helper:
+        yield helper
 
 
-def test_each_call_of_change_and_undoing_has_failed(pressed: Any) -> None:
-    """Those behind the first poll of an instance's answer by their operation, not their number."""
-    failed = {(c["called"]["step"], c["called"]["operation"]) for c in pressed["tried"]}
-    assert failed == {(step, one) for step, made in pressed["calls"].items() for one in made}
-    writes = {c["called"]["operation"] for c in pressed["tried"] if c["called"]["write"]}
-    assert writes >= {"CreateVpcEndpoint", POLICY_WRITE, "DeleteVpcEndpoints", "SendCommand"}
-    assert {c["kind"] for c in pressed["tried"]} == {*KINDS}
-
-
-def test_a_write_that_failed_once_is_got_over(pressed: Any) -> None:
-    assert trouble(pressed, lambda case: case["befalls"] == "it") == []
-
-
-def test_a_failure_that_lasts_stops_the_step_in_three_lines(pressed: Any) -> None:
-    """What only looks ahead goes on, and says what it could not read. Status says no more than is
-    so; then the step is run again, and undone, to the same end.
+def test_a_failure_is_survived_or_stops_the_step(
+    driver: Helper, case: Case, pytestconfig: pytest.Config
+) -> None:
+    """Once, a write is got over. If it lasts, what only looks ahead goes on, and says what it could
+    not read. Status says no more than is so; then the step is run again, and undone, to the same
+    end.
     """
-    assert trouble(pressed, lambda case: case["befalls"] == "all") == []
-
-
-def test_one_operation_that_fails_for_good_leaves_nothing_half_known(pressed: Any) -> None:
-    assert trouble(pressed, lambda case: case["befalls"] == "operation") == []
+    assert driver.ask(case=str(case), every=pytestconfig.getoption("every")) == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_reads_that_each_fail_once_are_got_over(pressed: Any, kind: str) -> None:
-    assert pressed["repeated"][kind] == []
+def test_reads_that_each_fail_once_are_got_over(driver: Helper, kind: str) -> None:
+    assert driver.ask(kind=kind) == []
 
 
-def test_the_account_itself_had_no_error(pressed: Any) -> None:
-    assert pressed["errors"] == []
+def test_a_whole_run_makes_the_calls_of_the_list_and_no_others(driver: Helper) -> None:
+    assert driver.ask() == listed(), f"write the list again: {WRITE}"
 
 
-def trouble(pressed: Any, which: Callable[[Any], Any]) -> list[str]:
-    cases = [case for case in pressed["tried"] if which(case)]
-    assert cases
-    return [
-        f"{case['called']['step']}: {case['called']['operation']} (call {case['called']['number']})"
-        f" {case['kind']}, befalls {case['befalls']}: {what}"
-        for case in cases
-        for what in case["trouble"]
-    ]
+def test_each_call_of_change_and_undoing_fails() -> None:
+    """Those behind the first poll of an instance's answer by their operation, not their number."""
+    failed = {(case.called.step, case.called.operation) for case in CASES}
+    assert failed == {(called.step, called.operation) for called in CALLS}
+    assert {called.step for called in CALLS} == {*STEPS}
+    writes = {case.called.operation for case in CASES if case.called.write}
+    assert writes >= {"CreateVpcEndpoint", POLICY_WRITE, "DeleteVpcEndpoints", "SendCommand"}
+    assert {case.kind for case in CASES} == {*KINDS}
+    assert {case.befalls for case in CASES} == {*BEFALLS}
 
 
 # -- what AWS shows late ---------------------------------------------------------------------------
 
 
 @pytest.fixture
-def world(
-    shared: rehearsal.Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[World]:
-    """The account as at its start; botocore does not wait between its attempts."""
+def world(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """The world of all tests, in which botocore does not wait between its attempts."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
-    eye = Eye(shared)
-    policy = eye.policy()
-    entered = enter(shared, tmp_path, monkeypatch)
-    yield UsedBefore(shared, entered.folder, {}, len(shared.calls()))
-    shared.unplant()
-    eye.reset(str(policy))
-
-
-@dataclass(frozen=True)
-class UsedBefore(World):
-    """A world the account of which has had calls of others."""
-
-    earlier: int = 0
-
-    def writes(self) -> list[str]:
-        calls = self.account.calls()[self.earlier :]
-        return [call["operation"] for call in calls if call["write"] and call["who"] == "operator"]
+    yield world
+    assert world.account.errors() == []
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
-"""Kills a change, and its undoing, wherever a run can be killed, and tells what became of it.
+"""Kills a change, and its undo, at any point of a run, and reports what became of it.
 
-`python -m tests.support.crash [--every] [PATTERN]` prints JSON about the cases that the pattern is
-found in. A process that is killed leaves an account and a change folder, and no more: points that
-leave both alike are one case, unless `--every` is given.
+A process that is killed leaves an account and a change folder, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,13 +13,11 @@ import re
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,45 +26,46 @@ from unittest import mock
 from botocore.client import BaseClient
 
 import rehearsal
-from private_s3 import bucket, endpoint, journal, undo
+from private_s3 import aws, journal
 from private_s3.journal import Journal
-from private_s3.snapshot import Snapshot
-from tests.support import notebook_runs as driving
+from tests import PROJECT
+from tests.support.helper import Helper, serve
 from tests.support.notebook_runs import (
+    APPLYING,
+    BACK,
+    CHANGE,
     CHECK,
-    ENDPOINT,
-    FIND,
-    POLICY,
-    ROUTES,
-    UNDO,
-    Eye,
+    NEEDED,
+    PLANNING,
     Operator,
+    Raised,
+    forked,
     unlike,
 )
+from tests.support.stages import APPLIED, PRINTED, Stages, nameless
 
-WORKERS = 3
 READS = ("Assume", "Check", "Describe", "Get", "Head", "List", "Validate")
 # How often SSM is asked for the answer of an instance is a matter of chance.
 POLL, POLLS = "GetCommandInvocation", 1
-PLANNING, APPLYING = "plan", "apply"
-# Steps that leave nothing but facts, so that a run to a point beyond them may go without.
-ONLY_READ = {f"{PLANNING} {FIND}", f"{PLANNING} {ROUTES}", f"{PLANNING} {POLICY}"}
-ONLY_READ |= {f"{APPLYING} {FIND}", f"{APPLYING} {ROUTES}"}
+POINTS = PROJECT / "tests/exhaustive/crash_points.txt"
+WRITE = ".venv/bin/python -m tests.support.crash --write"
 
 
 @dataclass
 class Points:
     """The points that a run passes, and the one at which it is killed, if it is.
 
-    Each has a name, and leaves something: the account, by the number of writes that it has had,
-    and the files of the change folder, without what only tells what was found.
+    Each has a name, and a mark of what a kill there leaves: the account, by the number of writes
+    that it has had, and the files of the change folder but for the facts. "+" is something that no
+    point before has left, "~" a damaged file, " " the same as at the last "+".
     """
 
     folder: Path
     kill_at: str = ""
     step: str = ""
     writes: int = 0
-    passed: list[tuple[str, str]] = field(default_factory=list)
+    passed: list[str] = field(default_factory=list)
+    _left: str = ""
     _count: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -87,9 +84,10 @@ class Points:
                 damage()
             os.kill(os.getpid(), signal.SIGKILL)
         if self.listing:
-            self.passed.append((name, name if damage else self._left()))
+            left, self._left = self._left, self._left if damage else self._now()
+            self.passed.append(f"{'~' if damage else ' ' if left == self._left else '+'} {name}")
 
-    def _left(self) -> str:
+    def _now(self) -> str:
         digest = hashlib.sha256(str(self.writes).encode())
         for path in sorted(self.folder.rglob("*")):
             if path.is_file() and path.suffix != ".lock" and "facts" not in path.parts:
@@ -162,140 +160,149 @@ def _name(path: Path) -> str:
     return draft + re.sub(r"^\.(.*)\.\d+$", r"\1", path.name)
 
 
-# Steps of a change and of its undoing, by pass.
-Passes = dict[str, tuple[str, ...]]
-CHANGE: Passes = {
-    PLANNING: (FIND, ENDPOINT, ROUTES, POLICY),
-    APPLYING: (FIND, ENDPOINT, ROUTES, POLICY, CHECK),
-}
-BACK: Passes = {PLANNING: (UNDO,), APPLYING: (UNDO,)}
-
-
-def passed(operator: Operator, passes: Passes) -> list[list[str]]:
-    """The points that a run of all steps passes."""
-    gave = driving.forked(partial(_walk, operator, passes, Points(operator.change_folder), set()))
-    operator.printed = gave["printed"]
-    return list(gave["passed"])
-
-
-def run(operator: Operator, passes: Passes, kill_at: str = "", *, checking: bool = True) -> None:
-    """Runs passes to their end, or to the point at which they are killed.
-
-    Steps that only read are left out, and the check from the instance may be.
-    """
-    without = ONLY_READ - {kill_at.partition(":")[0]}
-    if not checking:
-        without |= {f"{APPLYING} {CHECK}"}
-    points = Points(operator.change_folder, kill_at or "never")
-    killed = driving.forked(partial(_walk, operator, passes, points, without)) is None
-    if kill_at and not killed:
-        raise driving.Raised(f"{kill_at} was never reached.")
-
-
-def rest(passes: Passes, killed_at: str) -> Passes:
-    """What is to be run after a kill: the planning only if nothing can have been approved yet."""
-    if not killed_at or killed_at.startswith(PLANNING):
-        return passes
-    return {APPLYING: passes[APPLYING]}
-
-
-def _walk(operator: Operator, passes: Passes, points: Points, without: set[str]) -> Any:
-    """Runs steps with the digest of the plan that was shown last."""
-    # What this account has done, it shows at once.
-    undo.LATE, endpoint.TIME_LIMIT, bucket.TIME_LIMIT = timedelta(0), 20, 20
-    with points.watching():
-        for name, steps in passes.items():
-            for step in steps:
-                points.step = f"{name} {step}"
-                if points.step not in without:
-                    operator.run(step, operator.shown().digest if name == APPLYING else "")
-            if steps == (UNDO,) and not operator.shown().changes:
-                break
-    return {"passed": points.passed, "printed": operator.printed}
-
-
-@dataclass
-class Trials:
-    """One account, in which one case is tried after the other."""
-
-    account: rehearsal.Account
-    folder: Path
-    eye: Eye
-    before: Snapshot
-    applied: Snapshot
-    printed: dict[str, str]
-    points: dict[str, list[list[str]]]
-
-    @classmethod
-    def of(cls, account: rehearsal.Account, folder: Path) -> Trials:
-        """Does change and undoing once without a kill, and finds what there is to be killed."""
-        eye = Eye(account)
-        before = eye.snapshot()
-        operator = Operator(folder / "whole", probing=True)
-        points = {"change": passed(operator, CHANGE)}
-        applied = eye.snapshot()
-        points["undo"] = passed(operator, BACK)
-        found = unlike(before, eye.snapshot())
-        assert not found, found
-        return cls(account, folder, eye, before, applied, operator.printed, points)
-
-    def try_again(self, operator: Operator, case: Case) -> Iterator[str]:
-        """Kills a change, runs it again, kills its undoing, and runs that again."""
-        if case.killed_at:
-            run(operator, CHANGE, case.killed_at)
-            yield from self._after_a_kill(operator)
-        run(operator, rest(CHANGE, case.killed_at), checking=case.checking)
-        yield from self.eye.lies(operator)
-        yield from unlike(self.applied, self.eye.snapshot())
-        yield from _not_said("was applied, and found in place", operator)
-        if not operator.left():
-            yield "nothing is kept for a later audit"
-        if case.then:
-            run(operator, BACK, case.then)
-            yield from self._after_a_kill(operator)
-        run(operator, rest(BACK, case.then))
-        yield from _not_said("The change was undone", operator)
-
-    def try_undo(self, operator: Operator, killed_at: str) -> Iterator[str]:
-        """Kills a change and takes it back."""
-        run(operator, CHANGE, killed_at)
-        yield from self._after_a_kill(operator)
-        run(operator, BACK)
-        undone = "The change was undone" if operator.shown().changes else "Nothing to undo"
-        yield from _not_said(undone, operator)
-
-    def _after_a_kill(self, operator: Operator) -> list[str]:
-        return [*self.eye.lies(operator), *self.eye.dangling()]
-
-    def trouble(self, case: Case) -> list[str]:
-        """What is not as it should be in a case; the account is then as it was before."""
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        operator = Operator(folder, printed=self.printed, probing=case.probing)
-        try:
-            found = [*(case.trial(self, operator))]
-            found += unlike(self.before, self.eye.snapshot())
-        except Exception as error:
-            found = [f"{type(error).__name__}: {error}"]
-        if found:
-            self.eye.reset(self.before["bucket"]["text of the policy"])
-        shutil.rmtree(folder)
-        return found
-
-
 @dataclass(frozen=True)
 class Case:
-    """Where to kill a change, whether it is then run `again` or undone, where to kill the undo."""
+    """Where to kill a change, whether it is then run again, and where to kill its undo.
+
+    `probing`: the instances run the real probes. `checking`: the second run includes the check.
+    """
 
     killed_at: str
     again: bool
     then: str = ""
     probing: bool = False
-    checking: bool = True
+    checking: bool = False
 
-    def trial(self, trials: Trials, operator: Operator) -> Iterator[str]:
-        if self.again:
-            return trials.try_again(operator, self)
-        return trials.try_undo(operator, self.killed_at)
+    def __str__(self) -> str:
+        again = ", run again" if self.again else ""
+        undo = f", undo killed at {self.then}, run again" if self.then else ", undo"
+        return f"{self.killed_at}{again}{undo}{', real probes' if self.probing else ''}"
+
+
+def read_points() -> dict[str, str]:
+    """By name of each point of the committed list: the first point that leaves the same."""
+    first, points = "", {}
+    for line in POINTS.read_text("utf-8").splitlines():
+        mark, name = line[:2], line[2:]
+        if mark != "# ":
+            first = name if mark == "+ " else first
+            points[name] = name if mark == "~ " else first
+    return points
+
+
+def cases(points: Sequence[str]) -> list[Case]:
+    """Each point of the change in both ways; those of its undo follow upon the first way by turns.
+
+    From last to first they meet points of the change that are unlike them: a sample needs fewer.
+    """
+    change = [point for point in points if not point.startswith(BACK)]
+    back = [point for point in points if point.startswith(BACK)]
+    pairs = enumerate(zip(change, itertools.cycle(reversed(back)), strict=False))
+    at_work = f"{APPLYING} {CHECK}: after SendCommand #1"
+    return [
+        *(Case(at_work, again, probing=True, checking=True) for again in (True, False)),
+        *(Case(p, True, then, checking=CHECK in p or n % 5 == 0) for n, (p, then) in pairs),
+        *(Case(point, False) for point in change),
+    ]
+
+
+def walk(operator: Operator) -> list[str]:
+    """The points that a run of all steps of a change passes, then those of its undo, with marks."""
+    passed = []
+    for steps in (CHANGE, BACK):
+        gave = forked(partial(_run, operator, steps, Points(operator.change_folder)))
+        operator.printed = gave["printed"]
+        passed += gave["passed"]
+    return passed
+
+
+def run(operator: Operator, steps: Sequence[str], kill_at: str = "") -> None:
+    """Runs steps to their end, or to the point at which they are killed."""
+    points = Points(operator.change_folder, kill_at or "never")
+    if forked(partial(_run, operator, steps, points)) and kill_at:
+        raise Raised(f"{kill_at} was never reached.")
+
+
+def _run(operator: Operator, steps: Sequence[str], points: Points) -> Any:
+    if operator.probing:
+        aws.time = time  # real probes take their time
+    with points.watching():
+        for step in steps:
+            points.step = step
+            if step == BACK[1] and not operator.shown().changes:
+                break
+            operator.do(step)
+    return {"passed": points.passed, "printed": operator.printed}
+
+
+def rest(steps: Sequence[str], killed_at: str, *also: str) -> list[str]:
+    """The steps to run after a kill, without those that only read.
+
+    The planning is among them only if nothing can have been approved yet.
+    """
+    needed = [step for step in steps if step in (*NEEDED, BACK[1], *also)]
+    planned = killed_at.startswith(APPLYING)
+    return [step for step in needed if not (planned and step.startswith(PLANNING))]
+
+
+class Trials:
+    """One account, in which one case is tried after the other."""
+
+    def __init__(self, account: rehearsal.Account, folder: Path) -> None:
+        self._account, self._stages = account, Stages(account, folder)
+        self._eye = self._stages.eye
+
+    def answer(self, case: dict[str, Any] | None = None) -> Any:
+        """What is not as it should be in a case; without a case, what a whole run passes."""
+        answer = self._trouble(Case(**case)) if case else self._whole_run()
+        if not case or case["probing"]:
+            self._account.reset()  # probes may still be running
+        return answer
+
+    def _whole_run(self) -> dict[str, Any]:
+        operator = self._stages.at(CHANGE[0])
+        operator.probing = True
+        points = walk(operator)
+        found = unlike(self._stages.snapshot(CHANGE[0]), self._eye.snapshot())
+        assert not found, found
+        return {"points": points, "printed": nameless(operator.printed, self._account)}
+
+    def _trouble(self, case: Case) -> list[str]:
+        step = case.killed_at.partition(":")[0]
+        operator = self._stages.at(step)
+        operator.probing = case.probing
+        try:
+            run(operator, [step], case.killed_at)
+            found = self._after_a_kill(operator)
+            if case.again:
+                found += self._run_again(operator, case)
+            operator.probing = False
+            found += self._undo(operator, case)
+        except Exception as error:
+            found = [f"{type(error).__name__}: {error}"]
+        shutil.rmtree(operator.folder.parent)
+        return [*found, *self._account.errors()]
+
+    def _after_a_kill(self, operator: Operator) -> list[str]:
+        return [*self._eye.lies(operator), *self._eye.dangling()]
+
+    def _run_again(self, operator: Operator, case: Case) -> Iterator[str]:
+        check = f"{APPLYING} {CHECK}" if case.checking else ""
+        run(operator, rest(CHANGE, case.killed_at, check))
+        yield from self._eye.lies(operator)
+        yield from unlike(self._stages.snapshot(APPLIED), self._eye.snapshot())
+        yield from _not_said("was applied, and found in place", operator)
+        if not operator.left():
+            yield "nothing is kept for a later audit"
+
+    def _undo(self, operator: Operator, case: Case) -> Iterator[str]:
+        if case.then:
+            run(operator, BACK, case.then)
+            yield from self._after_a_kill(operator)
+        run(operator, rest(BACK, case.then))
+        undone = case.again or operator.shown().changes
+        yield from _not_said("The change was undone" if undone else "Nothing to undo", operator)
+        yield from unlike(self._stages.snapshot(CHANGE[0]), self._eye.snapshot())
 
 
 def _not_said(expected: str, operator: Operator) -> list[str]:
@@ -305,60 +312,20 @@ def _not_said(expected: str, operator: Operator) -> list[str]:
     return [f"status does not say: {expected}, but: {' '.join(sentences)}"]
 
 
-def cases(points: dict[str, list[list[str]]], every: bool) -> list[Case]:
-    """Each point of the change in both ways; those of its undoing are spread over them."""
-    change, back = (_different(points[name], every) for name in ("change", "undo"))
-    pairs = enumerate(itertools.zip_longest(change, back, fillvalue=""))
-    in_work = f"{APPLYING} {CHECK}: after SendCommand #1"
-    return [
-        *(Case(in_work, again, probing=True) for again in (True, False)),
-        *(Case(point, True, then, checking=_checks(n, point)) for n, (point, then) in pairs),
-        *(Case(point, False) for point in change),
-    ]
-
-
-def _checks(number: int, killed_at: str) -> bool:
-    """Whether the check from the instance is in a case: where it was killed, and in some more."""
-    return CHECK in killed_at or number % 5 == 0
-
-
-def _different(points: list[list[str]], every: bool) -> list[str]:
-    """The first of those points that leave the same; of files that nobody reads, one a step."""
-    seen: set[str] = set()
-    result = []
-    for name, leaves in points:
-        again = re.search(r"draft of (\d\d_|journal)", name) and not name.endswith("#1")
-        if every or not (leaves in seen or again):
-            result.append(name)
-        seen.add(leaves)
-    return result
-
-
-def work(account: rehearsal.Account, number: int, every: bool, only: str) -> list[Any]:
-    """Tries a worker's share of the cases."""
-    with tempfile.TemporaryDirectory() as folder:
-        trials = Trials.of(account, Path(folder))
-        tried = []
-        chosen = [case for case in cases(trials.points, every) if re.search(only, str(case))]
-        for case in chosen[number::WORKERS]:
-            begun = time.monotonic()
-            tried.append({**asdict(case), "trouble": trials.trouble(case)})
-            print(f"{time.monotonic() - begun:5.1f} s", tried[-1], file=sys.stderr, flush=True)
-        return [{"points": trials.points, "tried": tried, "errors": account.errors()}]
-
-
-def main(every: bool, only: str) -> None:
-    started = time.monotonic()
-    driving.prepare()
-    gave = driving.in_parallel(WORKERS, partial(work, every=every, only=only))
-    points, *others = ({k: [p[0] for p in of] for k, of in one["points"].items()} for one in gave)
-    assert all(other == points for other in others), "the workers have not passed the same points"
-    tried = [case for one in gave for case in one["tried"]]
-    errors = [error for one in gave for error in one["errors"]]
-    seconds = round(time.monotonic() - started)
-    print(json.dumps({"points": points, "tried": tried, "errors": errors, "seconds": seconds}))
+def write(points: list[str], printed: dict[str, str]) -> None:
+    """Writes what is committed of a whole run."""
+    about = (
+        "# The points at which a change, then its undo, can be killed, in the order of a run.\n"
+        "# + leaves what no point above leaves, ~ a damaged file, no sign the same as the last +.\n"
+        f"# Written by {WRITE}\n"
+    )
+    POINTS.write_text(about + "".join(f"{point}\n" for point in points), "utf-8")
+    PRINTED.write_text(json.dumps(printed, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
-    patterns = [argument for argument in sys.argv[1:] if argument != "--every"]
-    main("--every" in sys.argv, *patterns or [""])
+    if "--write" in sys.argv:
+        with Helper("tests.support.crash") as helper:
+            write(**helper.ask())
+    else:
+        serve(lambda account, folder: Trials(account, folder).answer)

@@ -54,6 +54,15 @@ FIND, ENDPOINT, ROUTES, POLICY, CHECK, UNDO = (
     "50_check_from_instance",
     "90_roll_back",
 )
+# The steps of a change and of its undo, each with its pass, in the order in which they are run.
+PLANNING, APPLYING = "plan", "apply"
+CHANGE = (
+    *(f"{PLANNING} {step}" for step in (FIND, ENDPOINT, ROUTES, POLICY)),
+    *(f"{APPLYING} {step}" for step in (FIND, ENDPOINT, ROUTES, POLICY, CHECK)),
+)
+BACK = (f"{PLANNING} {UNDO}", f"{APPLYING} {UNDO}")
+# The steps that later steps depend on; the others leave facts only.
+NEEDED = (f"{PLANNING} {ENDPOINT}", f"{APPLYING} {ENDPOINT}", f"{APPLYING} {POLICY}", BACK[0])
 # What status says of the changes of a plan, and what it then may be in the account.
 CLAIMS = {
     "Done": ("after",),
@@ -83,6 +92,11 @@ class Operator:
     @property
     def change_folder(self) -> Path:
         return change_folder(self.parameters())
+
+    def do(self, step: str) -> None:
+        """Runs a step in its pass, with the digest of the plan that was shown last."""
+        name, notebook = step.split()
+        self.run(notebook, self.shown().digest if name == APPLYING else "")
 
     def run(self, step: str, digest: str = "") -> None:
         """Runs the code cells of a notebook."""
@@ -241,6 +255,19 @@ class Eye:
         gone = named - {endpoint["VpcEndpointId"] for endpoint in self.endpoints()}
         return [f"the bucket policy names {one}, which is not there" for one in sorted(gone)]
 
+    def restore(self, endpoints: list[Any], policy: str | None) -> None:
+        """Creates what was seen before in an account at its start, which gives the same ids."""
+        for seen in endpoints:
+            self._ec2.create_vpc_endpoint(
+                VpcId=seen["VpcId"],
+                ServiceName=seen["ServiceName"],
+                PolicyDocument=seen["PolicyDocument"],
+                RouteTableIds=seen["RouteTableIds"],
+                TagSpecifications=[{"ResourceType": "vpc-endpoint", "Tags": seen["Tags"]}],
+            )
+        if policy and policy != self.policy():
+            self._s3.put_bucket_policy(Bucket=self._bucket, Policy=policy)
+
     def reset(self, policy: str) -> None:
         """Makes the account what it was at its start, but for its past."""
         if extra := [endpoint["VpcEndpointId"] for endpoint in self.endpoints()]:
@@ -334,27 +361,6 @@ def forked(work: Callable[[], Any]) -> Any:
     if "raised" in said:
         raise Raised(said["raised"])
     return said["gave"]
-
-
-def in_parallel(workers: int, work: Callable[[rehearsal.Account, int], list[Any]]) -> list[Any]:
-    """What `work` gives for each of so many accounts, one after the other."""
-    pipes = []
-    for number in range(workers):
-        reader, writer = os.pipe()
-        if not os.fork():
-            with os.fdopen(writer, "w") as pipe, rehearsal.start() as account:
-                turn_to(account)
-                pipe.write(json.dumps(work(account, number)))
-            os._exit(0)
-        os.close(writer)
-        pipes.append(reader)
-    texts = []
-    for reader in pipes:
-        with os.fdopen(reader) as pipe:
-            texts.append(pipe.read())
-    if not all(texts):
-        raise Raised("A worker has ended before its time; what it said stands above.")
-    return [result for text in texts for result in json.loads(text)]
 
 
 @cache

@@ -1,38 +1,37 @@
-"""Lets each call of a change and of its undoing fail in each way, and tells what became of it.
+"""Lets each call of a change and of its undo fail in each way, and reports what became of it.
 
-`python -m tests.support.pressure [PATTERN]` prints JSON about the cases that it is found in.
-Whatever waits is not waited for.
+Nothing that could be waited for is waited for.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
-import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
-
-from botocore.retries.standard import ExponentialBackoff
 
 import rehearsal
-from private_s3 import aws, endpoint, undo
 from private_s3.errors import RunbookError
-from private_s3.snapshot import Snapshot
-from tests.support import notebook_runs as driving
-from tests.support.notebook_runs import CHECK, ENDPOINT, POLICY, UNDO, Eye, Operator, unlike
+from tests import PROJECT
+from tests.support.helper import Helper, serve
+from tests.support.notebook_runs import (
+    APPLYING,
+    BACK,
+    CHANGE,
+    CHECK,
+    NEEDED,
+    Operator,
+    Raised,
+    forked,
+    unlike,
+)
+from tests.support.stages import APPLIED, Stages
 
-WORKERS = 3
 KINDS = ("throttled", "broken", "lost", "unheard")
 # As each service says it; any other as these two.
 THROTTLED = {
@@ -41,16 +40,10 @@ THROTTLED = {
     "iam": ("Throttling", 400),
     "sts": ("Throttling", 400),
 }
-# The steps of a change and of its undoing, each in its pass.
-STEPS = (
-    f"plan {ENDPOINT}",
-    f"apply {ENDPOINT}",
-    f"apply {POLICY}",
-    f"apply {CHECK}",
-    f"plan {UNDO}",
-    f"apply {UNDO}",
-)
-APPLIED = STEPS.index(f"plan {UNDO}")  # what is to be done then, undoes
+CHECKING = f"{APPLYING} {CHECK}"
+# The steps of a change and of its undo the calls of which fail, each in its pass.
+STEPS = (*NEEDED[:3], CHECKING, *BACK)
+BEFALLS = {"it": "once", "all": "and each call after it", "operation": "and each of its kind"}
 # How often it is asked for is a matter of chance: calls behind it have no number.
 POLL = "GetCommandInvocation"
 # A session of this role asks S3 what it would be answered.
@@ -59,8 +52,9 @@ BREAK_GLASS = "arn:aws:sts::123456789012:assumed-role/break-glass/rehearsal"
 ASKING = ("DescribeInstanceInformation", "SendCommand", POLL)
 # Where this cannot be tried, the policies are judged, as the name of the check says.
 JUDGED = "you may delete the endpoint again, by the policies that could be read"
-# Of cases that have left nothing at all, one in so many is run again.
-SAMPLE = 15
+CALLS = PROJECT / "tests/exhaustive/pressure_calls.txt"
+WRITES = " (write)"  # behind a call that is one
+WRITE = ".venv/bin/python -m tests.support.pressure --write"
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,13 @@ class Case:
     kind: str
     befalls: str  # "it", "all", "operation"
 
+    def __str__(self) -> str:
+        called, by = self.called, "" if self.called.who == "operator" else " by break-glass"
+        name = f"{called.operation} #{called.earlier + 1}{by}"
+        return f"{called.step}: {name} {self.kind} {BEFALLS[self.befalls]}"
+
     def plant(self, account: rehearsal.Account) -> None:
+        """Plants the fault."""
         code, status = THROTTLED.get(self.called.service, ("ThrottlingException", 400))
         fault: dict[str, Any] = {
             "throttled": {"code": code, "status": status},
@@ -102,172 +102,156 @@ class Case:
         )
 
 
-@dataclass
+def listed() -> list[str]:
+    """The lines of the committed list, each a call: step, who, service, and operation."""
+    lines = CALLS.read_text("utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def read_calls(lines: Iterable[str]) -> list[Called]:
+    """The calls of such lines, numbered by step and caller."""
+    calls = []
+    made: Counter[tuple[str, ...]] = Counter()
+    for line in lines:
+        step, _, call = line.partition(": ")
+        who, service, operation = call.split(" ", 2)
+        write, operation = operation.endswith(WRITES), operation.removesuffix(WRITES)
+        number, earlier = made[step, who], made[step, who, operation]
+        calls.append(Called(step, who, number, service, operation, earlier, write))
+        made.update([(step, who), (step, who, operation)])
+    return calls
+
+
+def cases(calls: list[Called]) -> list[Case]:
+    """Each write in each way, once and for good; each read for good, in each way by turns."""
+    of_steps = ([called for called in calls if called.step == step] for step in STEPS)
+    return [case for of_step in of_steps for case in _of_step(of_step)]
+
+
+def _of_step(calls: list[Called]) -> Iterator[Case]:
+    written = False
+    operations = [called.operation for called in calls]
+    for called in calls[: operations.index(POLL) if POLL in operations else None]:
+        written = written or called.write
+        ways = KINDS if called.write else _by_turns(called.number, 1 if written else 2)
+        yield from (Case(called, kind, "all") for kind in ways)
+    for called in calls:
+        # Whoever has not heard whether a command was taken does not send it once more.
+        if called.write and called.operation != "SendCommand":
+            yield from (Case(called, kind, "it") for kind in KINDS)
+        if not called.earlier:
+            yield from (Case(called, kind, "operation") for kind in _by_turns(called.number, 1))
+
+
+def _by_turns(number: int, count: int) -> list[str]:
+    return [KINDS[(number + other) % len(KINDS)] for other in range(count)]
+
+
 class Trials:
-    """One account and what is prepared in it for the next case."""
+    """One account, in which one case is tried after the other."""
 
-    account: rehearsal.Account
-    folder: Path
-    eye: Eye
-    before: Snapshot
-    applied: Snapshot = field(default_factory=dict)
-    printed: dict[str, str] = field(default_factory=dict)
-    calls: dict[str, list[Called]] = field(default_factory=dict)
-    prepared: Operator | None = None
-    prepared_for: str = ""
-    ready: Snapshot = field(default_factory=dict)
-    stopped: Counter[str] = field(default_factory=Counter)
+    def __init__(self, account: rehearsal.Account, folder: Path) -> None:
+        self._account = account
+        self._stages = Stages(account, folder, settle_seconds=0)
+        self._eye = self._stages.eye
+        self._calls = read_calls(listed()) if CALLS.exists() else []
+        self._cases = {str(case): case for case in cases(self._calls)}
+        self._seen: set[str] = set()  # states that were left, and from which all was run again
 
-    @classmethod
-    def of(cls, account: rehearsal.Account, folder: Path) -> Trials:
-        """Does change and undoing once, and finds the calls by which."""
-        eye = Eye(account)
-        trials = cls(account, folder, eye, eye.snapshot())
-        operator = Operator(folder / "whole", {"settle_seconds": 0}, probing=True)
-        for step in STEPS:
-            so_far = len(account.calls())
-            operator.printed = _do(operator, step)
-            made = account.calls()[so_far:]
-            trials.calls[step] = [*_numbered(step, made, "operator")]
-            trials.calls[step] += _numbered(step, made, BREAK_GLASS)
-            if step == STEPS[APPLIED - 1]:
-                trials.applied = eye.snapshot()
-        trials.printed = operator.printed
-        found = unlike(trials.before, eye.snapshot())
-        assert not found, found
-        return trials
+    def answer(self, case: str = "", kind: str = "", every: bool = False) -> list[str]:
+        """What is not as it should be in a case, or if each read fails once in a way.
 
-    def trouble(self, case: Case, number: int) -> list[str]:
-        """What is not as it should be in a case; what it has left is then cleared away."""
-        found = []
+        What a case leaves is run again once for each state that is left, with `every` each time.
+        Without case and kind: the calls of a change and of its undo, as lines.
+        """
+        if not case and not kind:
+            return [*self._whole_run()]
+        operator = self._stages.at(self._cases[case].called.step if case else STEPS[0])
         try:
-            found += self._try(case, number % SAMPLE == 0)
-        except driving.Raised as error:
-            found.append(str(error))
-        if found:
-            self.account.unplant()
-            self.eye.reset(self.before["bucket"]["text of the policy"])
-            self.prepared_for = ""
-        return found
+            if case:
+                found = [*self._try(operator, self._cases[case], every)]
+            else:
+                found = [*self._reads(operator, kind)]
+        except Raised as error:
+            found = [str(error)]
+        self._account.unplant()
+        shutil.rmtree(operator.folder.parent)
+        return [*found, *self._account.errors()]
 
-    def _try(self, case: Case, sample: bool) -> Iterator[str]:
-        prepared = self._prepare(case.called.step)
-        operator = Operator(
-            Path(tempfile.mkdtemp(dir=self.folder)), prepared.values, dict(prepared.printed)
-        )
-        shutil.copytree(prepared.folder, operator.folder, dirs_exist_ok=True)
-        case.plant(self.account)
-        error = _stopped(operator, case.called.step)
-        self.account.unplant()
-        self.stopped[error.partition(":")[0] or "finished"] += 1
+    def _whole_run(self) -> Iterator[str]:
+        operator = self._stages.at(STEPS[0])
+        for step in STEPS:
+            so_far = len(self._account.calls())
+            _do(operator, step)
+            made = self._account.calls()[so_far:]
+            for who in ("operator", BREAK_GLASS):
+                polled = False
+                for call in made:
+                    if call["who"] == who and not (polled and call["operation"] == POLL):
+                        write = WRITES if call["write"] else ""
+                        yield f"{step}: {who} {call['service']} {call['operation']}{write}"
+                        polled = polled or call["operation"] == POLL
+        yield from unlike(self._stages.snapshot(STEPS[0]), self._eye.snapshot())
+
+    def _try(self, operator: Operator, case: Case, every: bool) -> Iterator[str]:
+        step = case.called.step
+        case.plant(self._account)
+        error = _stopped(operator, step)
+        self._account.unplant()
         yield from _wrong(case, error)
         if not error and case.befalls != "it" and case.called.operation not in ASKING:
             yield from _swallowed(operator, case)
-        yield from [*self.eye.lies(operator), *self.eye.dangling()]
-        left = unlike(self.ready, self.eye.snapshot())
-        if left or _journal(operator) != _journal(prepared) or sample:
-            self.prepared_for = ""
-            yield from self._again(operator, case.called.step, left)
-        shutil.rmtree(operator.folder)
+        yield from [*self._eye.lies(operator), *self._eye.dangling()]
+        left = unlike(self._stages.snapshot(step), self._eye.snapshot())
+        state = json.dumps([step, left, _told(operator)])
+        if every or state not in self._seen:
+            self._seen.add(state)
+            yield from self._again(operator, step)
 
-    def _again(self, operator: Operator, step: str, left: list[str]) -> Iterator[str]:
-        """Runs the step again, without a fault, and what follows it: change, then undoing."""
-        first = STEPS.index(step)
-        for one in STEPS[first:APPLIED]:
-            if one != f"apply {CHECK}" or step == one:
-                _do(operator, one)
-        if first < APPLIED:
-            yield from unlike(self.applied, self.eye.snapshot())
-            yield from self.eye.lies(operator)
+    def _again(self, operator: Operator, step: str) -> Iterator[str]:
+        """Runs the step again, without a fault, and what follows it: change, then undo."""
+        first, undo = STEPS.index(step), STEPS.index(APPLIED)
+        if first < undo:
+            _do(operator, *(s for s in STEPS[first:undo] if s in (*NEEDED, step)))
+            yield from unlike(self._stages.snapshot(APPLIED), self._eye.snapshot())
+            yield from self._eye.lies(operator)
             yield from _unsaid(operator, "was applied, and found in place")
-        for one in STEPS[max(first, APPLIED) :]:
-            _do(operator, one)
-        yield from unlike(self.before, self.eye.snapshot())
+        _do(operator, *STEPS[max(first, undo) :])
+        yield from unlike(self._stages.snapshot(CHANGE[0]), self._eye.snapshot())
         yield from _unsaid(operator, "The change was undone")
 
-    def _prepare(self, step: str) -> Operator:
-        """The account and a folder as they are when it is this step's turn."""
-        if self.prepared and self.prepared_for == step:
-            return self.prepared
-        self.clear()
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        operator = Operator(folder, {"settle_seconds": 0}, dict(self.printed))
-        for one in STEPS[: STEPS.index(step)]:
-            if one != f"apply {CHECK}":
-                _do(operator, one)
-        self.prepared, self.prepared_for = operator, step
-        self.ready = self.eye.snapshot()
-        return operator
-
-    def clear(self) -> None:
-        """Undoes what was prepared."""
-        if self.prepared and self.prepared_for:
-            self.eye.reset(self.before["bucket"]["text of the policy"])
-        self.prepared_for = ""
-
-    def each_read_fails_once(self, kind: str) -> list[str]:
-        """What is not as it should be if each call that reads must be repeated."""
-        operator = Operator(
-            Path(tempfile.mkdtemp(dir=self.folder)), {"settle_seconds": 0}, dict(self.printed)
-        )
-        failed = []
+    def _reads(self, operator: Operator, kind: str) -> Iterator[str]:
+        """Each call that reads must be repeated."""
         for step in STEPS:
-            for called in self.calls[step]:
-                if not called.write:
+            for called in self._calls:
+                if called.step == step and not called.write:
                     # The repetition of a call that has failed is a call, too.
-                    twice = Called(**{**asdict(called), "earlier": 2 * called.earlier})
-                    Case(twice, kind, "it").plant(self.account)
+                    twice = replace(called, earlier=2 * called.earlier)
+                    Case(twice, kind, "it").plant(self._account)
             if error := _stopped(operator, step):
-                failed.append(f"{step}: {error}")
-            self.account.unplant()
-        return [*failed, *unlike(self.before, self.eye.snapshot())]
+                yield f"{step}: {error}"
+            self._account.unplant()
+        yield from unlike(self._stages.snapshot(CHANGE[0]), self._eye.snapshot())
 
 
-def _numbered(step: str, made: list[Any], who: str) -> Iterator[Called]:
-    count: Counter[str] = Counter()
-    for number, call in enumerate(call for call in made if call["who"] == who):
-        operation = call["operation"]
-        yield Called(step, who, number, call["service"], operation, count[operation], call["write"])
-        count[operation] += 1
+def _do(operator: Operator, *steps: str) -> None:
+    """Runs steps in a process that ends."""
+    if error := _stopped(operator, *steps):
+        raise Raised(f"{', '.join(steps)}, without any fault: {error}")
 
 
-def _do(operator: Operator, step: str) -> dict[str, str]:
-    """Runs a step, in a process that ends, and gives what the instances have printed."""
-    if error := _stopped(operator, step):
-        raise driving.Raised(f"{step}, without any fault: {error}")
-    return operator.printed
+def _stopped(operator: Operator, *steps: str) -> str:
+    """The error of ours that steps end with, by its name, if they do."""
+    return str(forked(partial(_error, operator, steps)))
 
 
-def _stopped(operator: Operator, step: str) -> str:
-    """The error of ours that a step ends with, by its name, if it does."""
-
-    def work() -> Any:
-        name, notebook = step.split()
-        with nullcontext() if operator.probing else _without_waiting():
-            try:
-                operator.run(notebook, operator.shown().digest if name == "apply" else "")
-            except RunbookError as error:
-                return {"error": f"{type(error).__name__}: {error}", "printed": operator.printed}
-        return {"error": "", "printed": operator.printed}
-
-    gave = driving.forked(work)
-    operator.printed = gave["printed"]
-    return str(gave["error"])
-
-
-@contextmanager
-def _without_waiting() -> Iterator[None]:
-    """Nobody waits for long: neither botocore, nor the library for what AWS shows late."""
-    clock = SimpleNamespace(sleep=lambda _: time.sleep(0.01), monotonic=time.monotonic)
-    with ExitStack() as stack:
-        for owner, name, value in (
-            (ExponentialBackoff, "delay_amount", lambda *_: 0),
-            (aws, "time", clock),
-            (endpoint, "TIME_LIMIT", 5),
-            (undo, "LATE", timedelta(0)),
-        ):
-            stack.enter_context(mock.patch.object(owner, name, value))
-        yield
+def _error(operator: Operator, steps: tuple[str, ...]) -> str:
+    try:
+        for step in steps:
+            operator.do(step)
+    except RunbookError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def _wrong(case: Case, error: str) -> Iterator[str]:
@@ -297,75 +281,22 @@ def _unsaid(operator: Operator, expected: str) -> list[str]:
     return [] if expected in said else [f"status does not say: {expected}, but: {said}"]
 
 
-def _journal(operator: Operator) -> bytes:
-    path = operator.change_folder / "journal.jsonl"
-    return path.read_bytes() if path.exists() else b""
-
-
-def cases(calls: dict[str, list[Called]]) -> list[Case]:
-    """Each write in each way, once and for good; each read for good, in each way by turns."""
-    return [case for step in STEPS for case in _of_step(calls[step])]
-
-
-def _of_step(calls: list[Called]) -> Iterator[Case]:
-    written = False
-    operations = [called.operation for called in calls]
-    for called in calls[: operations.index(POLL) if POLL in operations else None]:
-        written = written or called.write
-        ways = KINDS if called.write else _by_turns(called.number, 1 if written else 2)
-        yield from (Case(called, kind, "all") for kind in ways)
-    for called in calls:
-        # Whoever has not heard whether a command was taken does not send it once more.
-        if called.write and called.operation != "SendCommand":
-            yield from (Case(called, kind, "it") for kind in KINDS)
-        if not called.earlier:
-            yield from (Case(called, kind, "operation") for kind in _by_turns(called.number, 1))
-
-
-def _by_turns(number: int, count: int) -> list[str]:
-    return [KINDS[(number + other) % len(KINDS)] for other in range(count)]
-
-
-def work(account: rehearsal.Account, number: int, only: str) -> list[Any]:
-    """Tries a worker's share of the cases."""
-    with tempfile.TemporaryDirectory() as folder:
-        trials = Trials.of(account, Path(folder))
-        tried = []
-        chosen = [case for case in cases(trials.calls) if re.search(only, str(case))]
-        for turn, case in enumerate(chosen[number::WORKERS]):
-            begun = time.monotonic()
-            tried.append({**asdict(case), "trouble": trials.trouble(case, turn)})
-            print(f"{time.monotonic() - begun:5.1f} s", tried[-1], file=sys.stderr, flush=True)
-        trials.clear()
-        repeated = {kind: trials.each_read_fails_once(kind) for kind in KINDS[number::WORKERS]}
-        return [
-            {
-                "calls": {step: [c.operation for c in of] for step, of in trials.calls.items()},
-                "tried": tried,
-                "repeated": repeated,
-                "stopped": trials.stopped,
-                "errors": account.errors(),
-            }
-        ]
-
-
-def main(only: str) -> None:
-    started = time.monotonic()
-    driving.prepare()
-    gave = driving.in_parallel(WORKERS, partial(work, only=only))
-    stopped: Counter[str] = Counter()
-    for one in gave:
-        stopped.update(one["stopped"])
-    found = {
-        "calls": gave[0]["calls"],
-        "tried": [case for one in gave for case in one["tried"]],
-        "repeated": {kind: told for one in gave for kind, told in one["repeated"].items()},
-        "stopped": stopped,
-        "errors": [error for one in gave for error in one["errors"]],
-        "seconds": round(time.monotonic() - started),
-    }
-    print(json.dumps(found))
+def _told(operator: Operator) -> list[Any]:
+    """What is in the change folder, without what differs from run to run, and without facts."""
+    names = ("event", "operation", "plan", "changes", "found")
+    folder = operator.change_folder
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.suffix != ".lock"]
+    kept = sorted(str(path) for path in files if path.parts[0] != "facts")
+    return [*kept, *([line.get(name) for name in names] for line in operator.lines())]
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:] or [""])
+    if "--write" in sys.argv:
+        with Helper("tests.support.pressure") as helper:
+            lines = helper.ask()
+        about = (
+            f"# The calls of a change and of its undo, by step and caller.\n# Written by {WRITE}\n"
+        )
+        CALLS.write_text(about + "".join(f"{line}\n" for line in lines), "utf-8")
+    else:
+        serve(lambda account, folder: Trials(account, folder).answer)
