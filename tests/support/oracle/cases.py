@@ -3,11 +3,12 @@
 The vocabulary is small, so that statements really are about the requests.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from iam_verdict import Policies, Principal, Request, Verdict, decide
+import iam_verdict
+from iam_verdict import Verdict
 
 # {"principal", "action", "resource", "resource_account", "context", "policies"}, as plain JSON.
 Case = dict[str, Any]
@@ -18,23 +19,18 @@ ENDPOINT, OTHER_ENDPOINT = "vpce-0aaaaaaaaaaaaaaa1", "vpce-0bbbbbbbbbbbbbbb2"
 SERVICE = "logging.s3.amazonaws.com"
 
 
-def verdict(case: Case) -> Verdict:
-    """Our verdict on a case."""
+def verdict(case: Case, package: Any = iam_verdict) -> Verdict:
+    """Our verdict on a case, by the package or by one like it."""
     asked = {name: value for name, value in case.items() if name != "policies"}
-    asked["principal"] = Principal(**case["principal"])
-    return decide(Request(**asked), Policies(**case["policies"]))
-
-
-def generate(seed: int) -> Iterator[Case]:
-    """Cases without end, the same for the same seed."""
-    while True:
-        # A case depends on its own number only: no worker has to make the cases of another.
-        yield case_of(seed)
-        seed += 1
+    asked["principal"] = package.Principal(**case["principal"])
+    verdict: Verdict = package.decide(
+        package.Request(**asked), package.Policies(**case["policies"])
+    )
+    return verdict
 
 
 def case_of(seed: int) -> Case:
-    """The case of this number."""
+    """The case of this number, which depends on nothing else."""
     return _Maker(Random(seed)).case()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from iam_verdict import PolicyError
 from tests.support.oracle.cases import Case, case_of, verdict
-from tests.support.oracle.engine import answers
+from tests.support.oracle.engine import Engine
 from tests.support.oracle.exclusions import excluded
 
 
@@ -26,27 +26,20 @@ class Comparison:
         """How many cases both had to decide alike."""
         return self.verdicts.total()
 
-    def add(self, other: "Comparison") -> None:
-        """Takes in what came of other cases."""
-        self.cases += other.cases
-        self.excluded += other.excluded
-        self.verdicts += other.verdicts
-        self.differences += other.differences
 
-
-def compare(seeds: Iterable[int]) -> Comparison:
+def compare(engine: Engine, numbers: Iterable[int]) -> Comparison:
     """What comes of the cases with these numbers."""
     result = Comparison()
 
     def comparable() -> Iterator[Case]:
-        for case in map(case_of, seeds):
+        for case in map(case_of, numbers):
             result.cases += 1
             if name := excluded(case):
                 result.excluded[name] += 1
             else:
                 yield case
 
-    for case, answer in answers(comparable()):
+    for case, answer in engine.answers(comparable()):
         decision = verdict(case).decision
         result.verdicts[decision] += 1
         if decision != answer:
@@ -54,16 +47,16 @@ def compare(seeds: Iterable[int]) -> Comparison:
     return result
 
 
-def shrink(case: Case) -> Case:
+def shrink(engine: Engine, case: Case) -> Case:
     """A small case on which both still differ: no part of it can be left out."""
-    while smaller := next(_differing(_without_one_part(case)), None):
+    while smaller := next(_differing(engine, _without_one_part(case)), None):
         case = smaller
     return case
 
 
-def _differing(cases: Iterable[Case]) -> Iterator[Case]:
+def _differing(engine: Engine, cases: Iterable[Case]) -> Iterator[Case]:
     comparable = [case for case in cases if _has_meaning(case) and not excluded(case)]
-    for case, answer in answers(comparable):
+    for case, answer in engine.answers(comparable):
         if not answer.startswith("{") and verdict(case).decision != answer:
             yield case
 

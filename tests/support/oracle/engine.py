@@ -1,10 +1,10 @@
 """The independent engine, as a process that is asked many cases and answers in order."""
 
+import fcntl
 import json
 import shutil
 import subprocess
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -27,12 +27,14 @@ class Unavailable(Exception):
 def install() -> None:
     """Installs the pinned engine with npm, unless it is there."""
     if not (shutil.which("node") and shutil.which("npm")):
-        raise Unavailable("node and npm are not installed")
+        raise Unavailable("node or npm is not installed (packages: nodejs npm)")
     there, pinned = FOLDER / "node_modules/.package-lock.json", FOLDER / "package-lock.json"
-    if there.exists() and there.stat().st_mtime >= pinned.stat().st_mtime:
-        return
-    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
+    with pinned.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # one test process installs, the others wait
+        if there.exists() and there.stat().st_mtime >= pinned.stat().st_mtime:
+            return
+        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+        done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unavailable(f"npm ci ended with {done.returncode}: {done.stderr.strip()}")
 
@@ -43,30 +45,37 @@ def version() -> str:
     return str(pinned[PACKAGE])
 
 
-def answers(cases: Iterable[Case]) -> Iterator[tuple[Case, str]]:
-    """Each case with the decision on it, in the words of iam_verdict.
+class Engine:
+    """A process of the engine, which ends with this one."""
 
-    Where the engine refuses a case, its errors. It is asked while its answers are read.
-    """
-    process = subprocess.Popen(
-        ["node", "oracle.mjs"], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin and process.stdout
-    questions, asked = process.stdin, deque[Case]()
+    def __init__(self) -> None:
+        install()
+        command = ["node", "oracle.mjs"]
+        self._process = subprocess.Popen(
+            command, cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
-    def ask() -> None:
-        with questions:
-            for case in cases:
-                asked.append(case)
-                questions.write(json.dumps(simulation(case)) + "\n")
-
-    with process:
-        asking = Thread(target=ask)
+    def answers(self, cases: Iterable[Case]) -> list[tuple[Case, str]]:
+        """Each case with the decision on it, in the words of iam_verdict, or the errors."""
+        asked = [*cases]
+        asking = Thread(target=self._ask, args=[asked])
         asking.start()
-        for line in process.stdout:
-            yield asked.popleft(), _DECISIONS.get(line.strip(), line.strip())
+        assert self._process.stdout
+        lines = [self._process.stdout.readline().strip() for _ in asked]
         asking.join()
-    assert process.returncode == 0, f"node ended with {process.returncode}"
+        assert all(lines), "the process of the engine has ended"
+        return [(c, _DECISIONS.get(line, line)) for c, line in zip(asked, lines, strict=True)]
+
+    def _ask(self, cases: list[Case]) -> None:
+        assert self._process.stdin
+        for case in cases:
+            self._process.stdin.write(json.dumps(simulation(case)) + "\n")
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.communicate()
+        assert self._process.returncode == 0, f"node ended with {self._process.returncode}"
 
 
 def simulation(case: Case) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from iam_verdict import PolicyError
 from tests.support.oracle.cases import BUCKET, OWNER, SERVICE, STRANGER, Case, verdict
-from tests.support.oracle.engine import answers
+from tests.support.oracle.engine import Engine
 from tests.support.oracle.exclusions import EXCLUSIONS, excluded
 
 ANN = f"arn:aws:iam::{OWNER}:user/ann"
@@ -167,14 +167,15 @@ DEFECTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize(
     ("name", "asked", "right", "wrong"), DEFECTS, ids=[f"{row[0]}" for row in DEFECTS]
 )
-def test_known_defect_is_still_there(name: str, asked: Case, right: str, wrong: str) -> None:
+def test_known_defect_is_still_there(
+    engine: Engine, name: str, asked: Case, right: str, wrong: str
+) -> None:
     assert excluded(asked) == name
     assert verdict(asked).decision == right
-    ((_, answer),) = answers([asked])
+    ((_, answer),) = engine.answers([asked])
     assert answer.startswith(wrong)
     assert right != wrong
 
@@ -189,32 +190,28 @@ UNNOTICED = [
 ]
 
 
-@pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("asked", [row[1] for row in UNNOTICED], ids=[row[0] for row in UNNOTICED])
-def test_engine_does_not_notice(asked: Case) -> None:
+def test_engine_does_not_notice(engine: Engine, asked: Case) -> None:
     with pytest.raises(PolicyError):
         verdict(asked)
-    ((_, answer),) = answers([asked])
+    ((_, answer),) = engine.answers([asked])
     assert not answer.startswith("{")
 
 
-@pytest.mark.usefixtures("engine")
-def test_engine_knows_no_root() -> None:
+def test_engine_knows_no_root(engine: Engine) -> None:
     """Which is why it is told of a user who may do all."""
     asked = case(root | {"kind": "user"}, {})
-    ((_, answer),) = answers([asked])
+    ((_, answer),) = engine.answers([asked])
     assert (verdict(asked | {"principal": root}).decision, answer) == (ALLOWED, IMPLICIT)
 
 
-@pytest.mark.usefixtures("engine")
-def test_engine_refuses_a_key_that_the_action_does_not_have() -> None:
-    ((_, answer),) = answers([case(anonymous, {}, {"s3:prefix": "x"})])
+def test_engine_refuses_a_key_that_the_action_does_not_have(engine: Engine) -> None:
+    ((_, answer),) = engine.answers([case(anonymous, {}, {"s3:prefix": "x"})])
     assert answer == '{"ignored":["s3:prefix"]}'
 
 
-@pytest.mark.usefixtures("engine")
-def test_engine_knows_services() -> None:
+def test_engine_knows_services(engine: Engine) -> None:
     statement = {"Principal": {"Service": SERVICE}}
     asked = case({"kind": "service", "service": SERVICE}, {"resource": policy(statement)})
-    ((_, answer),) = answers([asked])
+    ((_, answer),) = engine.answers([asked])
     assert answer == verdict(asked).decision == ALLOWED
