@@ -9,8 +9,6 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from private_s3.clean import clean, cleaned
 from private_s3.errors import CheckFailed
 from private_s3.evidence import report, signature
@@ -220,6 +218,8 @@ def _clean_notebook(path: Path) -> None:
 
 def _tidy(text: str) -> str:
     """A notebook with all of its texts clean; its pictures are none."""
+    import nbformat  # takes over a second, and most commands seal nothing
+
     form: Any = nbformat  # which says nothing of its types
     notebook = form.v4.reads(text)  # joins the lines: a secret may have several
     about = notebook.metadata.get("papermill", {})

@@ -9,13 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from private_s3.evidence import executed, manifest
 from private_s3.evidence.story import PASSES, named, notebooks
 from private_s3.folder import make_folder, project_directory, write_text
-
-form: Any = nbformat  # which says nothing of its types
 
 
 def template(step: str) -> Path:
@@ -44,6 +40,9 @@ def make(path: Path, values: Mapping[str, Any]) -> None:
     """Puts a copy where none is, with the parameters filled in and nothing run."""
     if path.exists():
         return
+    import nbformat  # takes over a second, and most kernels make no copy
+
+    form: Any = nbformat  # which says nothing of its types
     notebook = form.read(template(named(path)[0]), as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
