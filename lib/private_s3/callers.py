@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from iam_verdict import Principal
@@ -125,8 +124,11 @@ class Callers:
             name = one["InstanceId"]
             return _profile(one), one["SubnetId"], name if name in singled_out else ""
 
-        others.sort(key=lambda one: (*alike(one), network.name(one)))
-        return [self._instance(list(group), "neighbour") for _, group in groupby(others, key=alike)]
+        # Not by groupby, of which mypy takes seconds to infer the type.
+        groups: dict[tuple[str, str, str], list[InstanceTypeDef]] = {}
+        for one in sorted(others, key=lambda one: (*alike(one), network.name(one))):
+            groups.setdefault(alike(one), []).append(one)
+        return [self._instance(group, "neighbour") for group in groups.values()]
 
     def copied_keys(self) -> Iterator[Caller]:
         """Keys of the first instance in wrong hands: in its own subnet, and outside."""

@@ -47,7 +47,8 @@ class Examination:
 
     account: aws.Account
     parameters: Parameters
-    instances: list[InstanceTypeDef] = field(default_factory=list)
+    # With its type said: mypy takes seconds to infer it.
+    instances: list[InstanceTypeDef] = field(default_factory=list["InstanceTypeDef"])
     network: Network | None = None
     surroundings: Surroundings | None = None
     bucket_region: str | None = None
