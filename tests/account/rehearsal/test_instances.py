@@ -345,6 +345,7 @@ def test_an_internal_error_is_no_timeout(lab: Lab) -> None:
     broken = f"curl -s -m 5 https://some-bucket.s3.{REGION}.amazonaws.com/broken"
     with pytest.raises(RuntimeError, match="planted in the application"):
         lab.run(broken)
+        lab.run("sleep 0.2")  # the answer may be out before the error is noted
     lab.do("recover")
     lab.do("fail_in_gate")
     with pytest.raises(RuntimeError, match="planted"):
