@@ -14,12 +14,6 @@ import pytest
 import rehearsal
 from private_s3 import aws
 from tests.support.accounts import Accounts, as_operator
-from tests.support.in_process import (  # noqa: F401 - fixtures
-    impatient,
-    in_process,
-    started,
-    unprinted,
-)
 from tests.support.resuming import Resuming
 from tests.support.sampling import COUNTS
 from tests.support.sealed import copied, sealed  # noqa: F401 - fixtures

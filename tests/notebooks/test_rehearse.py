@@ -9,12 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 
+from private_s3.cli import main
+from rehearsal import Account
 from tests import PROJECT
 from tests.support.example import joined
 
@@ -30,45 +34,62 @@ PASSES = {
 }
 
 
-def rehearse(folder: Path, *options: str) -> str:
-    done = subprocess.run(
-        [*COMMAND, "-p", f"changes_dir={folder}", *options],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@dataclass(frozen=True)
+class Rehearsed:
+    """The folder of a rehearsal, and what it has said."""
+
+    folder: Path
+    said: str
+
+    def outputs(self) -> dict[str, list[Any]]:
+        """All that each notebook shows, but for the name of the folder that it was given."""
+        found = {}
+        for path in sorted(self.folder.rglob("*.ipynb")):
+            cells = nbformat.read(path, as_version=4).cells
+            shown = json.dumps([joined(cell.outputs) for cell in cells if "outputs" in cell])
+            name = path.relative_to(self.folder).as_posix()
+            found[name] = json.loads(shown.replace(str(self.folder), "FOLDER"))
+        return found
+
+
+@pytest.fixture(scope="module")
+def by_command(tmp_path_factory: pytest.TempPathFactory) -> Rehearsed:
+    """A rehearsal as `make rehearse` does it, with kernels and an account of its own."""
+    folder = tmp_path_factory.mktemp("command")
+    command = [*COMMAND, "-p", f"changes_dir={folder}"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return Rehearsed(folder, done.stdout)
 
 
-def outputs(path: Path, folder: Path) -> list[Any]:
-    """All that the notebook shows, but for the name of the folder that it was given."""
-    notebook = nbformat.read(path, as_version=4)
-    shown = [joined(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
-    return list(json.loads(json.dumps(shown).replace(str(folder), "FOLDER")))
+@pytest.fixture
+def here(tmp_path: Path, started: Account, in_process: None) -> Rehearsed:
+    """One in this process, in an account that was used before."""
+    done = CliRunner().invoke(main, ["rehearse", "-p", f"changes_dir={tmp_path}"])
+    assert done.exit_code == 0, done.output
+    return Rehearsed(tmp_path, done.output)
 
 
-def test_two_rehearsals_say_the_same_and_leave_the_same_evidence(tmp_path: Path) -> None:
-    first, second = (rehearse(tmp_path / name) for name in ("first", "second"))
-    for said in (first, second):
-        assert {step: said.count(f"  {step} ") for step in PASSES} == PASSES
-        assert "Loses by it: keys copied from app-1" in said
-        assert "Loses by it: app-1" in said  # by the undo
-        assert re.search(r"Every check passed, in \d+ s with \d+ AWS calls", said)
-    for notebook in sorted((tmp_path / "first").rglob("*.ipynb")):
-        other = tmp_path / "second" / notebook.relative_to(tmp_path / "first")
-        assert outputs(notebook, tmp_path / "first") == outputs(other, tmp_path / "second")
-    notebooks = [*(tmp_path / "second").rglob("*.ipynb")]
-    assert len(notebooks) == sum(PASSES.values())
+def test_two_rehearsals_say_the_same_and_leave_the_same_evidence(
+    by_command: Rehearsed, here: Rehearsed
+) -> None:
+    """Also where one of them has no kernels, as most other tests have none."""
+    for one in (by_command, here):
+        assert {step: one.said.count(f"  {step} ") for step in PASSES} == PASSES
+        assert "Loses by it: keys copied from app-1" in one.said
+        assert "Loses by it: app-1" in one.said  # by the undo
+        assert re.search(r"Every check passed, in \d+ s with \d+ AWS calls", one.said)
+    outputs = by_command.outputs()
+    assert len(outputs) == sum(PASSES.values())
+    assert outputs == here.outputs()
 
 
-def test_the_mode_is_named_in_the_output_and_in_the_evidence(tmp_path: Path) -> None:
-    said = rehearse(tmp_path)
-    (mode,) = re.findall(r"is up in (\w+) mode", said)
-    notebook = (tmp_path / "rehearsal/apply/50_check_from_instance.ipynb").read_text()
+def test_the_mode_is_named_in_the_output_and_in_the_evidence(by_command: Rehearsed) -> None:
+    (mode,) = re.findall(r"is up in (\w+) mode", by_command.said)
+    folder = by_command.folder / "rehearsal"
+    notebook = (folder / "apply/50_check_from_instance.ipynb").read_text()
     assert f"Rehearsal in an emulated account, {mode} mode." in notebook
-    facts = json.loads((tmp_path / "rehearsal/facts/apply/50_check_from_instance.json").read_text())
+    facts = json.loads((folder / "facts/apply/50_check_from_instance.json").read_text())
     assert {check["state"] for check in facts["checks"]} == {"PASS"}
 
 
@@ -89,10 +110,10 @@ def test_an_interrupt_leaves_nothing_running(tmp_path: Path) -> None:
             if "10_find_vpc" in line:
                 break
         assert started_by(tmp_path)
-        for _ in range(10):
+        for _ in range(30):
             os.killpg(process.pid, signal.SIGINT)
             try:
-                process.communicate(timeout=6)
+                process.communicate(timeout=2)
                 break
             except subprocess.TimeoutExpired:
                 # nbclient takes an interrupt for itself while a kernel starts: ask again.

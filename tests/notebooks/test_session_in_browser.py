@@ -26,7 +26,9 @@ from tests.support import jupyterlab
 from tests.support.jupyterlab import STEPS, Lab, Notebook, Session
 from tests.support.notebook_runs import ENDPOINT, FIND, POLICY, ROUTES, UNDO, Eye, unlike
 
-pytestmark = pytest.mark.skipif(not jupyterlab.FOUND, reason="no browser is installed here")
+pytestmark = pytest.mark.skipif(not jupyterlab.FOUND, reason="no browser here (Debian: chromium)")
+# App-1 alone is asked, and what fails fails for good.
+QUICK = ("-p", "check_also=[break-glass]", "-p", "settle_seconds=0")
 PLAN, APPLY = (
     {step: f"{name}/{step}.ipynb" for step in (*STEPS, UNDO)} for name in ("plan", "apply")
 )
@@ -40,10 +42,11 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def opened(
-    browser: Browser, account: rehearsal.Account, changes: Path
+    browser: Browser, account: rehearsal.Account, changes: Path, autosave: int | None = None
 ) -> Iterator[tuple[Session, Lab]]:
     """A session, and a browser before it that finds nothing wrong; it is ended as by Ctrl-C."""
-    with jupyterlab.session(changes, account.environment()) as session:
+    environment = account.environment()
+    with jupyterlab.session(changes, environment, *QUICK, autosave=autosave) as session:
         context = browser.new_context(viewport=jupyterlab.VIEWPORT)
         lab = Lab(context.new_page(), changes.parent)
         lab.page.goto(session.url)
@@ -155,7 +158,7 @@ def test_a_change_is_made_and_taken_back_by_hand(
 ) -> None:
     eye, folder = Eye(account), tmp_path / "changes/rehearsal"
     before = eye.snapshot()
-    with opened(chromium, account, folder.parent) as (session, lab):
+    with opened(chromium, account, folder.parent, autosave=1) as (session, lab):
         person = Person(session, lab, account, folder)
         for notebook in lab.walk([PLAN[step] for step in STEPS], person.run):
             require_run(notebook)

@@ -276,7 +276,6 @@ class Trials:
             found = self._after_a_kill(operator)
             if case.again:
                 found += self._run_again(operator, case)
-            operator.probing = False
             found += self._undo(operator, case)
         except Exception as error:
             found = [f"{type(error).__name__}: {error}"]

@@ -86,7 +86,6 @@ class _Shell(InteractiveShell):
 def shell() -> Iterator[_Shell]:
     """What runs the cells of one notebook, and knows nothing of another."""
     config = Config({"HistoryManager": {"enabled": False}})
-    before = sys.modules.get(MODULE)
     started = _Shell.instance(config=config, user_module=ModuleType(MODULE))
     try:
         yield started
@@ -94,7 +93,6 @@ def shell() -> Iterator[_Shell]:
         _Shell.clear_instance()
         atexit.unregister(started.atexit_operations)
         started.atexit_operations()
-        assert before is None
         del sys.modules[MODULE]
 
 

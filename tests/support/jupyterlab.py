@@ -50,8 +50,8 @@ FLAGS = (
     "--disable-sync",
 )
 # What JupyterLab shows just now, or holds under a path. It is asked, not told: what is done is
-# done with mouse and keyboard.
-STATE = """path => {
+# done with mouse and keyboard. Outputs hold pictures, which take long to hand over.
+STATE = """([path, outputs]) => {
   const shell = window.jupyterapp?.shell;
   const widget = path
     ? [...(shell?.widgets("main") ?? [])].find(one => one.context?.path === path)
@@ -67,7 +67,14 @@ STATE = """path => {
     saved: context.contentsModel.last_modified,
     writable: context.contentsModel.writable,
     cells: widget.content.widgets.map(cell => ({
-      ...cell.model.sharedModel.toJSON(),
+      ...(outputs ? cell.model.sharedModel.toJSON() : {
+        id: cell.model.id,
+        cell_type: cell.model.type,
+        metadata: cell.model.metadata,
+        source: cell.model.sharedModel.getSource(),
+        execution_count: cell.model.executionCount,
+        outputs: [],
+      }),
       running: cell.model.type === "code" && cell.model.executionState === "running",
     })),
   };
@@ -190,8 +197,13 @@ class Session:
 
 
 @contextmanager
-def session(changes: Path, environment: Mapping[str, str], *options: str) -> Iterator[Session]:
-    """Runs `private-s3 open` where JupyterLab finds nothing of the user who runs this."""
+def session(
+    changes: Path, environment: Mapping[str, str], *options: str, autosave: int | None = None
+) -> Iterator[Session]:
+    """Runs `private-s3 open` where JupyterLab finds nothing of the user who runs this.
+
+    `autosave`: every how many seconds JupyterLab saves, if not as often as a session has it.
+    """
     # The sockets of kernels lie in it, and the path of a socket may have 107 characters.
     with tempfile.TemporaryDirectory(prefix="lab-", dir="/tmp") as folder:
         home = Path(folder)
@@ -206,6 +218,11 @@ def session(changes: Path, environment: Mapping[str, str], *options: str) -> Ite
             place.mkdir()
         exposed = {"LabApp": {"expose_app_in_browser": True}}
         (home / "config/jupyter_lab_config.json").write_text(json.dumps(exposed))
+        if autosave:
+            settings = home / "config/lab/user-settings/@jupyterlab/docmanager-extension"
+            settings.mkdir(parents=True)
+            given = json.dumps({"autosaveInterval": autosave})
+            (settings / "plugin.jupyterlab-settings").write_text(given)
         command = ["open", "-f", "params/rehearsal.yaml", "-p", f"changes_dir={changes}", *options]
         inherited = {name: value for name, value in os.environ.items() if name != "AWS_PROFILE"}
         with (home / "said").open("wb") as said:
@@ -278,9 +295,9 @@ class Lab:
 
     # -- to see -------------------------------------------------------------------------------
 
-    def notebook(self, path: str = "") -> Notebook | None:
+    def notebook(self, path: str = "", *, outputs: bool = True) -> Notebook | None:
         """The notebook in front, or the one of a path, if there is one."""
-        seen = self.page.evaluate(STATE, path)
+        seen = self.page.evaluate(STATE, [path, outputs])
         return Notebook(**seen) if seen else None
 
     def wait(self, what: str, condition: Callable[[], T | None], seconds: float = 60) -> T:
@@ -296,12 +313,12 @@ class Lab:
     def at(self, path: str) -> Notebook:
         """The notebook of a path, once it is in front, and its kernel ready."""
 
-        def ready() -> Notebook | None:
-            notebook = self.notebook()
-            there = notebook and notebook.path == path and notebook.kernel == "idle"
-            return notebook if there else None
+        def ready() -> bool:
+            notebook = self.notebook(outputs=False)
+            return bool(notebook and notebook.path == path and notebook.kernel == "idle")
 
-        return self.wait(f"{path} is open, and its kernel ready", ready)
+        self.wait(f"{path} is open, and its kernel ready", ready)
+        return self._whole()
 
     def cell(self, name: str) -> Locator:
         """A cell of the notebook in front."""
@@ -309,6 +326,10 @@ class Lab:
         return self.page.locator(".jp-NotebookPanel:visible .jp-Cell").nth(ids.index(name))
 
     def _require(self) -> Notebook:
+        """The notebook in front, but for its outputs."""
+        return self.wait("a notebook is in front", lambda: self.notebook(outputs=False))
+
+    def _whole(self) -> Notebook:
         return self.wait("a notebook is in front", self.notebook)
 
     # -- to do --------------------------------------------------------------------------------
@@ -332,12 +353,15 @@ class Lab:
         before = self._require().begun
         self.choose("Run", command)
 
-        def over() -> Notebook | None:
+        def over() -> bool:
             notebook = self._require()
-            running = notebook.is_running or notebook.begun in ("", before)
-            return None if running else notebook
+            return not (notebook.is_running or notebook.begun in ("", before))
 
-        return lambda: self.wait("the run is over", over, 120)
+        def end() -> Notebook:
+            self.wait("the run is over", over, 120)
+            return self._whole()
+
+        return end
 
     def run(self, command: str = "Run All Cells") -> Notebook:
         """Runs the notebook in front and saves it, and gives it as it is then."""
@@ -358,7 +382,8 @@ class Lab:
 
         before = self.wait("it is saved by itself", lambda: saved_since(""))
         self.page.keyboard.press("Control+s")
-        return self.wait("it is saved by hand", lambda: saved_since(before.saved))
+        self.wait("it is saved by hand", lambda: saved_since(before.saved))
+        return self._whole()
 
     def follow(self, name: str) -> None:
         """Clicks the first link of a cell that is none of its headings."""
@@ -378,7 +403,7 @@ class Lab:
         """Closes the tab of a notebook, which ends its kernel."""
         tab = self.page.locator(f'.lm-DockPanel-tabBar .lm-TabBar-tab[title*="{path}"]')
         self.click(tab.locator(".lm-TabBar-tabCloseIcon"))
-        self.wait(f"{path} is closed", lambda: not self.notebook(path))
+        self.wait(f"{path} is closed", lambda: not self.notebook(path, outputs=False))
 
     def type_parameter(self, name: str, text: str) -> None:
         """Types into a parameter that is an empty string, key by key."""

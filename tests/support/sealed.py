@@ -13,7 +13,6 @@ from private_s3 import approval
 from private_s3.evidence import manifest
 from private_s3.folder import change_folder
 from tests.support.accounts import Accounts
-from tests.support.in_process import without_kernels
 from tests.support.notebook_runs import ENDPOINT, FIND, POLICY
 from tests.support.world import World, enter
 
@@ -53,6 +52,8 @@ def quick_report(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def sealed(tmp_path_factory: pytest.TempPathFactory, accounts: Accounts) -> Sealed:
     """Notebooks 10, 20 and 40 as both passes run them; not to be changed: copy it."""
+    from tests.support.in_process import without_kernels  # takes seconds to import
+
     top = tmp_path_factory.mktemp("sealed")
     key = make_key(top / "key")
     allowed = vouch(top / "allowed_signers", "keeper@example.com", key)

@@ -14,7 +14,7 @@ from private_s3.evidence.report import browser
 from tests.support import small_change as small
 
 FOUND = browser.find()
-pytestmark = pytest.mark.skipif(not FOUND, reason="no browser is installed here")
+pytestmark = pytest.mark.skipif(not FOUND, reason="no browser here (Debian: chromium)")
 HOSTILE = "<script>alert(1)</script></style>" + "x" * 300
 
 

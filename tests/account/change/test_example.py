@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-import rehearsal
 from private_s3.evidence import manifest
 from private_s3.evidence.verify import ok, verify
 from private_s3.folder import change_folder
 from private_s3.runbook import Runbook, facts
 from tests import PROJECT
 from tests.support import by_hand, example
+from tests.support.accounts import Accounts
 from tests.support.world import World, enter
 
 
 @pytest.fixture(scope="module")
-def hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def hand(tmp_path_factory: pytest.TempPathFactory, accounts: Accounts) -> Iterator[Path]:
     """The folder of the same change, done by hand in a new account, and sealed."""
     top = tmp_path_factory.mktemp("by-hand")
-    with rehearsal.start() as account, pytest.MonkeyPatch.context() as patch:
+    with accounts.fresh() as account, pytest.MonkeyPatch.context() as patch:
         patch.setattr(manifest.report.browser, "find", lambda: None)
         world = enter(account, top, patch)
         yield _by_hand(World(account, world.folder, {}))
@@ -34,7 +34,7 @@ def _by_hand(world: World) -> Path:
     parameters = world.parameters()
     path = PROJECT / "runbooks/open_private_path.yaml"
     names = [notebook.stem for notebook in Runbook.load(path).notebooks]
-    by_hand.run(parameters, names)
+    by_hand.run(parameters, names, kernel=False)
     digest = facts(parameters, names[1])["plan"]
     assert (
         world.cli(
@@ -47,9 +47,9 @@ def _by_hand(world: World) -> Path:
     copy = folder / "apply" / f"{first}.ipynb"
     by_hand.copies.make(copy, parameters.model_dump())
     by_hand.typed(copy, digest)
-    by_hand.run_copy(copy)
+    by_hand.run_copy(copy, kernel=False)
     for step in rest:
-        by_hand.run(by_hand.carried(parameters, step), [step])
+        by_hand.run(by_hand.carried(parameters, step), [step], kernel=False)
     manifest.seal(folder)
     return folder
 
