@@ -63,7 +63,7 @@ def by_command(tmp_path_factory: pytest.TempPathFactory) -> Rehearsed:
 
 
 @pytest.fixture
-def here(tmp_path: Path, started: Account, in_process: None) -> Rehearsed:
+def here(tmp_path: Path, started: Account, in_process: None, unprinted: None) -> Rehearsed:
     """One in this process, in an account that was used before."""
     done = CliRunner().invoke(main, ["rehearse", "-p", f"changes_dir={tmp_path}"])
     assert done.exit_code == 0, done.output

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import nbformat
+import pandas
 import papermill.engines
 import pytest
 from IPython.core.displayhook import DisplayHook
@@ -50,8 +51,11 @@ class _Displays(DisplayPublisher):
         self.shell.keep("display_data", data, metadata)
 
 
-class _Shell(InteractiveShell):
-    """What a kernel runs cells with; keeps the outputs of a cell instead of sending them."""
+class _ZmqShell(InteractiveShell):
+    """What a kernel runs cells with; keeps the outputs of a cell instead of sending them.
+
+    pandas tells a notebook from a terminal by the "zmq" in its name.
+    """
 
     displayhook_class = _Results
     display_pub_class = _Displays
@@ -83,14 +87,15 @@ class _Shell(InteractiveShell):
 
 
 @contextmanager
-def shell() -> Iterator[_Shell]:
+def shell() -> Iterator[_ZmqShell]:
     """What runs the cells of one notebook, and knows nothing of another."""
     config = Config({"HistoryManager": {"enabled": False}})
-    started = _Shell.instance(config=config, user_module=ModuleType(MODULE))
+    started = _ZmqShell.instance(config=config, user_module=ModuleType(MODULE))
     try:
-        yield started
+        with pandas.option_context("display.max_columns", 20):  # as pandas has it in a kernel
+            yield started
     finally:
-        _Shell.clear_instance()
+        _ZmqShell.clear_instance()
         atexit.unregister(started.atexit_operations)
         started.atexit_operations()
         del sys.modules[MODULE]
