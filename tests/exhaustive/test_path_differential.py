@@ -49,7 +49,7 @@ def classes(batch: range) -> Iterator[tuple[str, str]]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "batch" in metafunc.fixturenames:
-        batches = sampled(metafunc.config, "batches of networks", BATCHES, classes, at_least=10)
+        batches = sampled(metafunc.config, "batches of networks", BATCHES, classes, at_least=8)
         names = [f"{batch[0]}-{batch[-1]}" for batch in batches]
         metafunc.parametrize("batch", batches, ids=names)
 

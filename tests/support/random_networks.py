@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from ipaddress import IPv4Address, IPv4Network
 from random import Random
@@ -340,7 +340,7 @@ def main() -> None:
         refused = str(error)
     for line in sys.stdin:
         tally = compared(account, **json.loads(line)) if account else Tally(skipped=refused)
-        print(json.dumps(asdict(tally)), flush=True)
+        print(json.dumps(vars(tally)), flush=True)
 
 
 if __name__ == "__main__":
