@@ -160,8 +160,18 @@ def host(tmp_path: Path, request: pytest.FixtureRequest) -> Host:
     return Host(tmp_path, request.param)
 
 
-def test_all_is_well_and_every_probe_is_seen(host: Host) -> None:
-    seen = host.observe()
+Healthy = tuple[Host, dict[str, probes.Observation]]
+
+
+@pytest.fixture(scope="module", params=SHELLS.values(), ids=SHELLS.keys())
+def healthy(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Healthy:
+    """A host on which all goes well, after one run, and what was seen in it."""
+    host = Host(tmp_path_factory.mktemp("healthy"), request.param)
+    return host, host.observe()
+
+
+def test_all_is_well_and_every_probe_is_seen(healthy: Healthy) -> None:
+    host, seen = healthy
     assert {probe: one.outcome for probe, one in seen.items()} == {
         "identity": "succeeded",
         "list": "succeeded",
@@ -183,8 +193,8 @@ def test_without_writes_the_bucket_is_only_listed(host: Host) -> None:
     assert {line.split()[1] for line in host.log("aws.log")} == {"list-objects-v2"}
 
 
-def test_every_aws_call_is_bounded_and_names_its_region(host: Host) -> None:
-    host.observe()
+def test_every_aws_call_is_bounded_and_names_its_region(healthy: Healthy) -> None:
+    host, _ = healthy
     calls = host.log("aws.log")
     assert len(calls) == 5
     for call in calls:
@@ -197,8 +207,8 @@ def test_every_aws_call_is_bounded_and_names_its_region(host: Host) -> None:
     assert environment.count("AWS_MAX_ATTEMPTS=1") == environment.count("AWS_PAGER=") == len(calls)
 
 
-def test_the_one_object_is_under_the_reserved_prefix(host: Host) -> None:
-    host.observe()
+def test_the_one_object_is_under_the_reserved_prefix(healthy: Healthy) -> None:
+    host, _ = healthy
     for call in host.log("aws.log"):
         if "list-objects-v2" not in call:
             assert f"--bucket example-bucket --key {KEY} " in call

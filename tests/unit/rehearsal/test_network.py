@@ -21,8 +21,8 @@ S3, OTHER_S3, INTERNET = "52.219.168.9", "52.216.0.9", "198.51.100.7"
 class Vpc:
     """A VPC with one instance in a private subnet that uses the main route table."""
 
-    def __init__(self) -> None:
-        self.ec2 = ec2 = boto3.client("ec2", region_name=REGION)
+    def __init__(self, ec2: Any) -> None:
+        self.ec2 = ec2
         self.launched: list[str] = []
         self.id = ec2.create_vpc(CidrBlock="10.20.0.0/16")["Vpc"]["VpcId"]
         self.private, self.public = self.subnet("10.20.1.0/24"), self.subnet("10.20.2.0/24")
@@ -128,21 +128,21 @@ class Vpc:
 
 
 @pytest.fixture(scope="module")
-def account() -> Iterator[None]:
-    """A moto account for all tests: moto starts slower than a test runs."""
+def ec2() -> Iterator[Any]:
+    """EC2 of a moto account for all tests: moto starts slower than a test runs."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.setenv(name, "testing")
         patch.delenv("AWS_ENDPOINT_URL", raising=False)
         with mock_aws():
             use_own_ranges(DEFAULT_ACCOUNT_ID)
-            yield
+            yield boto3.client("ec2", region_name=REGION)
 
 
 @pytest.fixture
-def vpc(account: None) -> Iterator[Vpc]:
+def vpc(ec2: Any) -> Iterator[Vpc]:
     """A VPC for each test, with the only running instance of the account."""
-    made = Vpc()
+    made = Vpc(ec2)
     yield made
     made.end()
 
