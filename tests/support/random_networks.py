@@ -1,37 +1,35 @@
 """Compares what `private_s3.path` says of packets with what becomes of them in the kernel.
 
 Networks are made at random in the rehearsal account and read through its API. Instances there are
-network namespaces, from which real connections are tried:
-`python -m tests.support.random_networks`.
+network namespaces, from which real connections are tried: `Helper` starts this as a process.
 """
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import os
 import select
 import socket
 import struct
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from ipaddress import IPv4Address, IPv4Network
-from itertools import count
 from random import Random
 from typing import Any
+
+import pytest
 
 from private_s3 import network, path
 from private_s3.path import surroundings
 from private_s3.path.packets import LISTED
 from private_s3.path.place import Place
 from rehearsal.instances import choose_mode
-from tests import PROJECT
 from tests.support.random_vpc import EVERYTHING, REGION, VPC, RandomVpc
 
 ACCOUNT, OTHER_REGION = "123456789012", "us-east-1"
@@ -45,7 +43,6 @@ SILENCE, PATIENCE = 0.05, 3.0
 NEAR = [IPv4Network(VPC), IPv4Network("127.0.0.0/8"), IPv4Network("169.254.0.0/16")]
 FIRST, LAST = int(IPv4Address("1.0.0.0")), int(IPv4Address("223.255.255.255"))
 NO_GROUP = "sg-none"
-MOST = 8  # processes: each takes two seconds to start
 Key = tuple[str, str, int]  # instance, address, port
 
 
@@ -59,13 +56,11 @@ class Tally:
     undecided: int = 0
     dropped_at: Counter[str] = field(default_factory=Counter)
     disagreements: list[str] = field(default_factory=list)
-    seconds: float = 0.0
     skipped: str = ""  # why nothing could be tried
 
     @classmethod
-    def of(cls, text: str) -> Tally:
-        """What a worker has printed."""
-        values = json.loads(text)
+    def of(cls, values: Any) -> Tally:
+        """What a process has answered."""
         return cls(**{**values, "dropped_at": Counter(values["dropped_at"])})
 
     def add(self, other: Tally) -> None:
@@ -75,7 +70,6 @@ class Tally:
         self.undecided += other.undecided
         self.dropped_at += other.dropped_at
         self.disagreements += other.disagreements
-        self.skipped = self.skipped or other.skipped
 
 
 class Kernel:
@@ -176,10 +170,11 @@ class Account:
         self.network = Network(ACCOUNT, REGION, [OTHER_REGION])
         self.kernel = Kernel()
 
-    def compare(self, seed: str) -> Tally:
+    def compare(self, number: int) -> Tally:
         """One VPC: what is said of the packets of its instances, and what becomes of them."""
         from rehearsal.scenario import _image
 
+        seed = f"1-{number}"
         self.backend.reset()
         vpc = RandomVpc(seed, self.ec2, self.backend, _image(ACCOUNT, REGION))
         said, outlooks = Said(self.ec2, vpc), self.network.outlooks()
@@ -317,78 +312,38 @@ BUGS: dict[str, dict[str, Any]] = {
 }
 
 
-def plant(name: str) -> None:
-    """Puts a bug into `private_s3`, in this process."""
-    for place, wrong in BUGS[name].items():
-        module, attribute = place.split(".")
-        found = import_module(f"private_s3.path.{module}")
-        assert hasattr(found, attribute), place
-        setattr(found, attribute, wrong)
+@contextmanager
+def planted(bug: str) -> Iterator[None]:
+    """Meanwhile `private_s3` has a bug, in this process; no bug if there is no name."""
+    with pytest.MonkeyPatch.context() as patch:
+        for place, wrong in BUGS[bug].items() if bug else ():
+            patch.setattr(f"private_s3.path.{place}", wrong)
+        yield
 
 
-def work(asked: argparse.Namespace) -> Tally:
-    """One worker's share of the VPCs."""
+def compared(account: Account, numbers: Iterable[int], bug: str = "") -> Tally:
+    """What comes of the VPCs with these numbers."""
+    tally = Tally()
+    with planted(bug):
+        for number in numbers:
+            tally.add(account.compare(number))
+    return tally
+
+
+def main() -> None:
+    """Answers each line, numbers and perhaps a bug, with a tally; or with why nothing is tried."""
+    refused, account = "", None
     try:
         choose_mode("namespace")  # while this process has one thread
+        account = Account()
     except OSError as error:
-        return Tally(skipped=str(error))
-    if asked.bug:
-        plant(asked.bug)
-    account, tally = Account(), Tally()
-    start = time.monotonic()
-    for number in count(asked.worker, asked.workers):
-        enough = tally.networks * asked.workers >= asked.networks
-        if enough and time.monotonic() - start >= asked.seconds:
-            return tally
-        if asked.bug and tally.disagreements:
-            return tally
-        tally.add(account.compare(f"{asked.seed}-{number}"))
-    raise AssertionError
-
-
-def run(*options: str) -> Tally:
-    """Shares the work out to as many processes as there are processors, within reason."""
-    start, workers = time.monotonic(), min(MOST, os.cpu_count() or 1)
-    command = [
-        sys.executable,
-        "-m",
-        "tests.support.random_networks",
-        *options,
-        "--workers",
-        str(workers),
-    ]
-    started = [
-        subprocess.Popen(
-            [*command, "--worker", str(number)],
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=PROJECT,
-        )
-        for number in range(workers)
-    ]
-    tally = Tally()
-    for process in started:
-        output, _ = process.communicate()
-        if process.returncode:
-            raise RuntimeError(f"a worker ended with {process.returncode}")
-        tally.add(Tally.of(output))
-    return replace(tally, seconds=round(time.monotonic() - start, 1))
-
-
-def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=1000, help="at least so many")
-    parser.add_argument("--seconds", type=float, default=0, help="and for at least so long")
-    parser.add_argument("--seed", default="1")
-    parser.add_argument("--bug", choices=BUGS, default="", help="to be put into private_s3 first")
-    parser.add_argument("--workers", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--worker", type=int, default=0, help=argparse.SUPPRESS)
-    asked = parser.parse_args(arguments)
-    tally = work(asked) if asked.workers else run(*arguments)
-    print(json.dumps(vars(tally), indent=None if asked.workers else 2))
+        refused = str(error)
+    for line in sys.stdin:
+        tally = compared(account, **json.loads(line)) if account else Tally(skipped=refused)
+        print(json.dumps(vars(tally)), flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
     sys.stdout.flush()
     os._exit(0)  # without taking down one by one what ends with the process

@@ -38,11 +38,12 @@ class RandomVpc:
         (self.main,) = [table.id for table in tables if table.vpc_id == self.id]
         self.lists = dict(self._customer_list(number) for number in range(2))
         self.targets = self._targets()
-        followed = {self.main}
+        # In the order of their creation: their ids depend on what was created before this VPC.
+        followed = [self.main]
         self.instances = [self._network(number, followed) for number in range(TOGETHER)]
-        for table in sorted(followed):
+        for table in followed:
             self._routes(table)
-        self._endpoint(sorted(followed))
+        self._endpoint(followed)
         ec2.delete_nat_gateway(NatGatewayId=self.gone)
 
     # -- what everything in the VPC shares --------------------------------------------------------
@@ -106,12 +107,12 @@ class RandomVpc:
 
     # -- what each of the networks has for itself -------------------------------------------------
 
-    def _network(self, number: int, followed: set[str]) -> str:
+    def _network(self, number: int, followed: list[str]) -> str:
         """Makes one, adds the table that it follows, and gives the id of its instance."""
         cidr = IPv4Network(f"10.20.{number}.0/24")
         subnet = self.backend.create_subnet(self.id, str(cidr)).id
         if self.random.random() < 0.75:
-            followed.add(self._table(subnet))
+            followed.append(self._table(subnet))
         if self.random.random() < 0.5:
             self._acl(subnet)
         groups = [self._group(f"{number}-{n}") for n in range(self.random.choice((1, 1, 2)))]
