@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -202,43 +203,50 @@ def test_two_with_copies_of_one_change_folder_make_one_endpoint(
         assert one.planned(approved_plan=digest).finished == {*mine.plan.changes}
 
 
-def apply_at_once(folder: Path, values: dict[str, Any], digest: str, go: Any, said: Any) -> None:
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Any]:
+    """Two processes of two operators, which begin at the same moment."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(2, initializer=meet, initargs=[context.Barrier(2)]) as pool:
+        yield pool
+
+
+def meet(barrier: Any) -> None:
+    """Keeps what a process waits at for the other one."""
+    global both_ready
+    both_ready = barrier
+
+
+def apply_at_once(
+    environment: dict[str, str], folder: Path, values: dict[str, Any], digest: str
+) -> tuple[str, str]:
     """What one of two processes does, and how it ends."""
+    os.environ.update(environment)
     path = PROJECT / "params/rehearsal.yaml"
     changes = {"changes_dir": str(folder), "approved_plan": digest, **values}
     parameters = Parameters.load(path, changes)
     account = aws.connect(parameters)
-    go.wait()
+    both_ready.wait(60)
     try:
         for part in ("apply_endpoint", "apply_bucket_policy"):
             read = change.read(account, parameters)
             getattr(change.planned(account, Record(parameters, part), read), part)()
     except RunbookError as error:
-        said.put((type(error).__name__, str(error)))
-    else:
-        said.put(("done", ""))
+        return type(error).__name__, str(error)
+    return "done", ""
 
 
 @pytest.mark.parametrize("slow", ["", "CreateVpcEndpoint", "PutBucketPolicy", "GetBucketPolicy"])
-def test_of_two_processes_that_apply_at_once_one_writes(world: World, slow: str) -> None:
+def test_of_two_processes_that_apply_at_once_one_writes(
+    world: World, processes: Any, slow: str
+) -> None:
     digest = world.plan()
     if slow:
         world.account.plant(slow, delay=0.5, who="operator")
-    context = multiprocessing.get_context("spawn")
-    go, said = context.Event(), context.SimpleQueue()
-    arguments = (world.folder, world.values, digest, go, said)
-    workers = [context.Process(target=apply_at_once, args=arguments) for _ in range(2)]
-
-    def both() -> None:
-        for worker in workers:
-            worker.start()
-        go.set()
-        for worker in workers:
-            worker.join()
-
-    writes = writes_of(world, both)
-    ends = sorted(said.get() for _ in workers)
-    assert writes == ["CreateVpcEndpoint", "PutBucketPolicy"]
+    before = len(world.writes())
+    asked = [(world.account.environment(), world.folder, world.values, digest)] * 2
+    ends = processes.starmap(apply_at_once, asked, chunksize=1)
+    assert world.writes()[before:] == ["CreateVpcEndpoint", "PutBucketPolicy"]
     assert len(endpoints(world)) == 1
     assert "done" in {end for end, _ in ends}
     for end, text in ends:
