@@ -19,6 +19,7 @@ from tests.support.helper import Helper
 from tests.support.notebook_runs import Eye
 from tests.support.pressure import BEFALLS, KINDS, STEPS, WRITE, Case, cases, listed, read_calls
 from tests.support.sampling import sampled
+from tests.support.stages import QUICK
 from tests.support.world import World
 
 POLICY_WRITE = "PutBucketPolicy"
@@ -84,8 +85,9 @@ def test_each_call_of_change_and_undoing_fails() -> None:
 
 @pytest.fixture
 def world(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """The world of all tests, in which botocore does not wait between its attempts."""
+    """The world of all tests, in which nobody waits for long between attempts."""
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0)
+    monkeypatch.setattr(aws, "time", QUICK)
     yield world
     assert world.account.errors() == []
 

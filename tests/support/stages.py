@@ -28,6 +28,10 @@ from tests.support.notebook_runs import BACK, CHANGE, NEEDED, Eye, Operator, for
 # What the instances print, by step and pass, with their ids as {name}.
 PRINTED = PROJECT / "tests/exhaustive/printed.json"
 APPLIED = BACK[0]  # when it is the turn of this step, the change is applied in full
+# A clock on which nobody sleeps for long.
+QUICK = SimpleNamespace(
+    sleep=lambda seconds: time.sleep(min(seconds, 0.05)), monotonic=time.monotonic
+)
 
 
 class Stage(NamedTuple):
@@ -109,10 +113,6 @@ def nameless(printed: dict[str, str], account: rehearsal.Account) -> dict[str, s
 def without_waiting() -> None:
     """Neither botocore nor the library waits for long in this process."""
     ExponentialBackoff.delay_amount = lambda *_: 0
-    aws.time = SimpleNamespace(sleep=_nap, monotonic=time.monotonic)
+    aws.time = QUICK
     # What this account has done, it shows at once.
     undo.LATE, endpoint.TIME_LIMIT, bucket.TIME_LIMIT = timedelta(0), 5, 5
-
-
-def _nap(seconds: float) -> None:
-    time.sleep(min(seconds, 0.05))
