@@ -64,7 +64,7 @@ def inventory(account: Account, *, its_own: bool = False) -> dict[str, Any]:
     asks the account, because what it asks is noted there too.
     """
     found: dict[str, Any] = {
-        "ids": account.ids, "calls": account.calls(), "errors": account.errors()
+        "ids": {**account.ids}, "calls": account.calls(), "errors": account.errors()
     }  # fmt: skip
     for part in (_trail, _quotas, _people, _iam, _s3, _kms, _ec2, _systems_manager):
         found |= {name: _plain(answer) for name, answer in part(account) if answer is not None}
