@@ -50,6 +50,10 @@ class Account:
     _clients: dict[tuple[str, str, str], Any] = field(
         default_factory=dict, repr=False, compare=False
     )
+    _ids_at_start: dict[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ids_at_start", {**self.ids})
 
     def __enter__(self) -> Account:
         return self
@@ -193,6 +197,8 @@ class Account:
         if "error" in answer:
             tried = "Could not put the rehearsal account back to its start."
             raise _failed(tried, answer["error"], "start another")
+        self.ids.clear()  # something may have been created again, with another id
+        self.ids.update(self._ids_at_start)
 
     def close(self) -> None:
         """Ends the account and all that runs in it."""

@@ -259,6 +259,15 @@ def test_ids_made_after_a_reset_are_those_made_after_a_start(
         account.reset()
 
 
+def test_ids_by_name_are_those_of_the_start(account: Account) -> None:
+    before = {**account.ids}
+    symptoms.open_path(account)
+    symptoms.plant(account, "not-managed")()  # its endpoint is created again, with another id
+    assert account.ids != before
+    account.reset()
+    assert account.ids == before
+
+
 def test_clients_and_keys_made_before_go_on_working(account: Account) -> None:
     before = [account.client("ec2", who) for who in ("root", "operator")]
     for _ in range(2):
