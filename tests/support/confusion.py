@@ -108,29 +108,11 @@ class Outcome:
     calls: Counter[str]
 
 
-class Steady:
-    """The account, whose clients are made once: that takes longer than what they do here."""
-
-    def __init__(self, account: rehearsal.Account) -> None:
-        self._account = account
-        self._clients: dict[tuple[str, str, str], Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._account, name)
-
-    def client(self, service: str, who: str = "root", region: str = "") -> Any:
-        """A client of one of the people."""
-        asked = service, who, region
-        if asked not in self._clients:
-            self._clients[asked] = self._account.client(*asked)
-        return self._clients[asked]
-
-
 class Ward:
     """A rehearsal account with an open path, and a doctor who looks into it."""
 
     def __init__(self, account: rehearsal.Account, folder: Path) -> None:
-        self.account: Any = Steady(account)
+        self.account = account
         self.folder = folder
         self._values = yaml.safe_load((PROJECT / "params/rehearsal.yaml").read_text("utf-8"))
         self.bound = as_operator(account)
