@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from private_s3.cli import main
+from tests.support.notebook_runs import ENDPOINT, POLICY
 from tests.support.world import World, expect
 
 FILE = "params/rehearsal.yaml"
@@ -86,7 +87,10 @@ def test_a_change_travels_from_plan_to_undo(world: World, tmp_path: Path) -> Non
 
 def test_an_audit_names_what_drifted_and_what_to_do(world: World, tmp_path: Path) -> None:
     stages = Stages(tmp_path)
-    replace(world, folder=stages.changes).apply(check_also=["break-glass"])
+    here = replace(world, folder=stages.changes)
+    digest = here.plan()
+    for step in (ENDPOINT, POLICY):
+        assert here.notebook(step, digest).error is None
     ec2 = world.client("ec2")
     by_tag = [{"Name": "tag:private-s3:change", "Values": ["rehearsal"]}]
     (made,) = ec2.describe_vpc_endpoints(Filters=by_tag)["VpcEndpoints"]
