@@ -291,6 +291,7 @@ class Trials:
         yield from self._eye.lies(operator)
         yield from unlike(self._stages.snapshot(APPLIED), self._eye.snapshot())
         yield from _not_said("was applied, and found in place", operator)
+        yield from _unknown(operator)
         if not operator.left():
             yield "nothing is kept for a later audit"
 
@@ -301,6 +302,7 @@ class Trials:
         run(operator, rest(BACK, case.then))
         undone = case.again or operator.shown().changes
         yield from _not_said("The change was undone" if undone else "Nothing to undo", operator)
+        yield from _unknown(operator)
         yield from unlike(self._stages.snapshot(CHANGE[0]), self._eye.snapshot())
 
 
@@ -309,6 +311,12 @@ def _not_said(expected: str, operator: Operator) -> list[str]:
     if any(expected in sentence for sentence in sentences):
         return []
     return [f"status does not say: {expected}, but: {' '.join(sentences)}"]
+
+
+def _unknown(operator: Operator) -> list[str]:
+    writes = Journal(operator.change_folder).writes()
+    unknown = [write.operation for write in writes if write.changes and write.fate == "unknown"]
+    return [f"the journal does not say what became of {operation}" for operation in unknown]
 
 
 def write(points: list[str], printed: dict[str, str]) -> None:
