@@ -67,7 +67,7 @@ NEEDED = (f"{PLANNING} {ENDPOINT}", f"{APPLYING} {ENDPOINT}", f"{APPLYING} {POLI
 CLAIMS = {
     "Done": ("after",),
     "Perhaps done": ("before", "after"),
-    "Refused": ("before",),
+    "Not done": ("before",),
     "Not begun": ("before",),
 }
 
@@ -394,6 +394,6 @@ def _claims(sentences: Iterable[str]) -> dict[str, dict[str, list[str]]]:
             result[match[1]] = {"Done": ["all"]}
         elif match := re.match(r"Plan (\w+) to \w+ \d+ changes was shown", sentence):
             result[match[1]] = {"Not begun": ["all"]}
-        elif match := re.match(r"(Done|Perhaps done|Refused|Not begun)\b.*?: (.*)\.$", sentence):
+        elif match := re.match(r"(Done|Perhaps done|Not done|Not begun)\b.*?: (.*)\.$", sentence):
             of[match[1]] = match[2].split(", ")
     return result
